@@ -1,0 +1,53 @@
+"""MixedIntegerProgram: minimise a linear cost over sparse rows, the way every solver can read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mipverify.graph.operators import Float64Array
+
+
+@dataclass(frozen=True, eq=False)
+class MixedIntegerProgram:
+    """min cost'v + offset  with  row_lower <= A v <= row_upper,  lower <= v <= upper,  v_j integer for j in I.
+
+    Attributes:
+        cost: [columns].
+        matrix: A, compressed sparse rows, [rows, columns].
+        row_lower, row_upper: [rows], infinities allowed.
+        lower, upper: [columns], infinities allowed.
+        integral: [columns], True for integer variables.
+        quadratic: optional symmetric Q [columns, columns] for a cost of 1/2 v'Q v.
+        offset: constant added to the cost.
+        names: optional readable column names.
+    """
+
+    cost: Float64Array
+    matrix: sparse.csr_array
+    row_lower: Float64Array
+    row_upper: Float64Array
+    lower: Float64Array
+    upper: Float64Array
+    integral: NDArray[np.bool_]
+    quadratic: sparse.csr_array | None = None
+    offset: float = 0.0
+    names: tuple[str, ...] | None = None
+
+    @property
+    def num_columns(self) -> int:
+        """Number of variables."""
+        return int(self.cost.shape[0])
+
+    @property
+    def num_rows(self) -> int:
+        """Number of constraints."""
+        return int(self.row_lower.shape[0])
+
+    @property
+    def num_binaries(self) -> int:
+        """Number of integer variables whose bounds still differ."""
+        return int((self.integral & (self.lower < self.upper)).sum())
