@@ -1,0 +1,1 @@
+"""mipverify: certified minimal distortions of ReLU networks by mixed-integer programming."""

@@ -1,0 +1,1 @@
+"""Upper bounds: adversarial points found by gradient and polish."""

@@ -1,0 +1,1 @@
+"""Network and region to sound per-neuron bounds, without any solver."""

@@ -1,0 +1,1 @@
+"""Arguments to calls; the only room that prints."""

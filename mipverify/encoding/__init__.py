@@ -1,0 +1,1 @@
+"""Query and bounds to a mixed-integer program, and back."""

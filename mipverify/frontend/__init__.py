@@ -1,0 +1,1 @@
+"""Files to graphs, data sets and runnable networks."""

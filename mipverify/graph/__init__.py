@@ -1,0 +1,1 @@
+"""Canonical operators, graphs and their evaluation in numpy."""

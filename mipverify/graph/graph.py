@@ -96,7 +96,7 @@ def _check_sizes(node: Node, sizes: tuple[int, ...]) -> None:
         raise ValueError(f"node {node.name!r} takes arguments of sizes {expected}, got {sizes}")
     match node.op:
         case Select(index=index, fill=fill):
-            if len(sizes) != 1 or index.size and (index.max() >= sizes[0] or index.min() < -1):
+            if len(sizes) != 1 or (index.size and (index.max() >= sizes[0] or index.min() < -1)):
                 raise ValueError(f"node {node.name!r} selects outside its argument")
             if fill is None and bool((index < 0).any()):
                 raise ValueError(f"node {node.name!r} pads without a fill value")

@@ -1,0 +1,1 @@
+"""The solver-neutral program and the result of a solve."""

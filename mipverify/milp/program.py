@@ -13,7 +13,7 @@ from mipverify.graph.operators import Float64Array
 
 @dataclass(frozen=True, eq=False)
 class MixedIntegerProgram:
-    """min cost'v + offset  with  row_lower <= A v <= row_upper,  lower <= v <= upper,  v_j integer for j in I.
+    """Min cost'v + offset over row_lower <= A v <= row_upper, lower <= v <= upper, v_j integer (j in I).
 
     Attributes:
         cost: [columns].

@@ -1,0 +1,1 @@
+"""Norms, regions, unsafe sets and queries."""

@@ -1,0 +1,1 @@
+"""Programs to results: HiGHS, CBC, Pyomo."""
