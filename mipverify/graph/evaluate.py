@@ -43,7 +43,7 @@ def apply(op: Operator, arguments: list[Float64Array]) -> Float64Array:
     """Value of one operator on batched arguments, each [batch, size_k]; result [batch, size]."""
     match op:
         case Dense(weight=weight, bias=bias):
-            return arguments[0] @ weight.T + bias
+            return np.asarray(arguments[0] @ weight.T + bias)
         case Conv():
             return _convolve(op, arguments[0])
         case Scale(scale=scale, shift=shift):
@@ -58,7 +58,7 @@ def apply(op: Operator, arguments: list[Float64Array]) -> Float64Array:
         case Relu():
             return np.maximum(arguments[0], 0.0)
         case MaxPool(windows=windows):
-            return arguments[0][:, windows].max(axis=2)
+            return np.asarray(arguments[0][:, windows].max(axis=2))
         case Input():
             raise ValueError("an input has no value of its own")
         case _:

@@ -28,7 +28,7 @@ class Query:
     label: int | None = None
 
     def margin(self, outputs: Float64Array) -> Float64Array:
-        """max over polytopes of their margins, for outputs [..., m]; unsafe where >= 0."""
+        """Max over polytopes of their margins, for outputs [..., m]; unsafe where >= 0."""
         return np.asarray(np.max([polytope.margin(outputs) for polytope in self.unsafe], axis=0))
 
 
@@ -63,7 +63,8 @@ def misclassification(
 def _beats_label(num_classes: int, label: int, target: int, alpha: float) -> Polytope:
     if not 0 <= target < num_classes or target == label:
         raise QueryError(
-            f"target {target} is not possible: choose classes 0 to {num_classes - 1} other than the label {label}"
+            f"target {target} is not possible: choose classes 0 to {num_classes - 1} "
+            f"other than the label {label}"
         )
     row = np.zeros((1, num_classes))
     row[0, target], row[0, label] = 1.0, -1.0

@@ -68,7 +68,8 @@ class Ball:
             raise QueryError(f"the radius must be a non-negative number, got {self.radius}")
         if self.center.shape != self.domain.lower.shape:
             raise QueryError(
-                f"the input has {self.center.size} features and its domain {self.domain.size}: they must agree"
+                f"the input has {self.center.size} features and its domain {self.domain.size}: "
+                "they must agree"
             )
         if not np.isfinite(self.center).all():
             raise QueryError("the input has a NaN or infinite feature: clean the data first")
@@ -113,5 +114,5 @@ class Polytope:
     target: int | None = None
 
     def margin(self, outputs: Float64Array) -> Float64Array:
-        """min over rows of (matrix y - offset), for outputs [..., m]; unsafe where >= 0."""
+        """Min over rows of (matrix y - offset), for outputs [..., m]; unsafe where >= 0."""
         return np.asarray((outputs @ self.matrix.T - self.offset).min(axis=-1))
