@@ -1,0 +1,28 @@
+"""Witness: an adversarial point that was run, in the file's own arithmetic and in float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mipverify.graph.operators import Float64Array
+
+
+@dataclass(frozen=True, eq=False)
+class Witness:
+    """A point a in the region of a query whose outputs are unsafe, replayed in onnxruntime.
+
+    Attributes:
+        point: a, [n]; every entry is a float32 number stored as float64.
+        outputs: what onnxruntime (CPU) returned for it, [m].
+        prediction: the arg max of `outputs`.
+        margin: by how much the unsafe set is reached in onnxruntime, >= 0.
+        distance: D(x, a) in the norm of the query.
+        target: the class whose polytope was reached, if the query has classes.
+    """
+
+    point: Float64Array
+    outputs: Float64Array
+    prediction: int
+    margin: float
+    distance: float
+    target: int | None

@@ -1,0 +1,114 @@
+"""Certificate: the answer to a query, an interval with graded evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from mipverify.errors import SoundnessError
+from mipverify.problem.norm import Norm
+from mipverify.problem.witness import Witness
+
+
+class Status(StrEnum):
+    """What can be read off a certificate."""
+
+    VERIFIED = "verified"  # no adversarial point within eps; or the distance is closed
+    FALSIFIED = "falsified"  # a replayed adversarial point within eps
+    UNKNOWN = "unknown"
+    MISCLASSIFIED = "misclassified"  # the input itself is already in the unsafe set
+    ERROR = "error"
+
+
+class Evidence(StrEnum):
+    """What stands behind the lower bound, strongest first."""
+
+    CHECKED_PROOF = "checked proof"
+    BOUND_PROPAGATION = "bound propagation"  # rounding errors covered
+    SOLVER_CLAIM = "solver claim"  # true within the solver's tolerances
+    NONE = "none"
+
+
+class Stage(StrEnum):
+    """The stages of a query, in the order in which they run."""
+
+    BOUNDS = "bounds"
+    ATTACK = "attack"
+    TIGHTENING = "tightening"
+    MIP = "mip"
+    SEARCH = "search"
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """[lower, upper] encloses the minimal distortion of one input.
+
+    Attributes:
+        label: the class to be kept.
+        prediction: class of the unperturbed input in onnxruntime.
+        norm: the distance.
+        eps: radius asked about, None for a distance query.
+        lower: no adversarial point has a distance <= lower (closed ball); 0 when nothing is known.
+        upper: distance of `witness`, infinity without one.
+        gap: relative gap at which a distance counts as closed.
+        evidence: what stands behind `lower`.
+        witness: the closest replayed adversarial point found.
+        target: class of the witness, or the class that limits `lower`.
+        decided_by: stage that gave the verdict, None while it is open.
+        num_relus, num_unstable, num_binaries, nodes: size of the problem at the last stage.
+        seconds: wall time of each stage, in seconds; `total` is their sum.
+        search_radius: for a distance query, the radius beyond which nothing was searched.
+        error: what went wrong, for status `error`.
+    """
+
+    label: int
+    prediction: int
+    norm: Norm
+    eps: float | None
+    lower: float
+    upper: float
+    gap: float = 1e-4
+    evidence: Evidence = Evidence.NONE
+    witness: Witness | None = None
+    target: int | None = None
+    decided_by: Stage | None = None
+    num_relus: int = 0
+    num_unstable: int | None = None
+    num_binaries: int | None = None
+    nodes: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    search_radius: float = float("inf")
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an interval that contradicts itself."""
+        if not self.lower <= self.upper:
+            raise SoundnessError(
+                f"lower bound {self.lower} exceeds the distance {self.upper} of a replayed counterexample: "
+                "please report this query"
+            )
+
+    @property
+    def status(self) -> Status:
+        """The verdict: at radius `eps`, or for a distance query whether the interval is closed."""
+        if self.error is not None:
+            return Status.ERROR
+        if self.prediction != self.label:
+            return Status.MISCLASSIFIED
+        if self.eps is not None:
+            if self.lower >= self.eps:
+                return Status.VERIFIED
+            return Status.FALSIFIED if self.upper <= self.eps else Status.UNKNOWN
+        return Status.VERIFIED if self.closed else Status.UNKNOWN
+
+    @property
+    def closed(self) -> bool:
+        """Whether the interval is closed to the relative gap, or proven empty up to the search radius."""
+        return self.relative_gap <= self.gap or self.lower >= self.search_radius
+
+    @property
+    def relative_gap(self) -> float:
+        """(upper - lower) / upper; 1 without a witness."""
+        if self.upper == float("inf"):
+            return 1.0
+        return (self.upper - self.lower) / self.upper if self.upper > 0 else 0.0
