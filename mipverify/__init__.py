@@ -1,1 +1,74 @@
-"""mipverify: certified minimal distortions of ReLU networks by mixed-integer programming."""
+"""mipverify: certified minimal distortions of ReLU networks by mixed-integer programming.
+
+    net = mipverify.load("net.onnx")
+    cert = mipverify.certify(net, x, label, eps=0.05)
+    cert.status, cert.lower, cert.upper, cert.witness
+
+The names below are imported on first use, so that `import mipverify` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mipverify.frontend.datasets import load_dataset
+    from mipverify.frontend.network import Network
+    from mipverify.frontend.network import load_network as load
+    from mipverify.verify.api import certify, certify_batch, distance_batch, minimal_distortion
+    from mipverify.verify.certificate import Certificate, Evidence, Status
+    from mipverify.verify.options import VerifyOptions
+    from mipverify.verify.record import Record, record_of
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Certificate",
+    "Evidence",
+    "Network",
+    "Record",
+    "Status",
+    "VerifyOptions",
+    "__version__",
+    "certify",
+    "certify_batch",
+    "distance_batch",
+    "load",
+    "load_dataset",
+    "minimal_distortion",
+    "record_of",
+]
+
+_HOMES = {
+    "Certificate": ("mipverify.verify.certificate", "Certificate"),
+    "Evidence": ("mipverify.verify.certificate", "Evidence"),
+    "Network": ("mipverify.frontend.network", "Network"),
+    "Record": ("mipverify.verify.record", "Record"),
+    "Status": ("mipverify.verify.certificate", "Status"),
+    "VerifyOptions": ("mipverify.verify.options", "VerifyOptions"),
+    "certify": ("mipverify.verify.api", "certify"),
+    "certify_batch": ("mipverify.verify.api", "certify_batch"),
+    "distance_batch": ("mipverify.verify.api", "distance_batch"),
+    "load": ("mipverify.frontend.network", "load_network"),
+    "load_dataset": ("mipverify.frontend.datasets", "load_dataset"),
+    "minimal_distortion": ("mipverify.verify.api", "minimal_distortion"),
+    "record_of": ("mipverify.verify.record", "record_of"),
+}
+
+
+if not TYPE_CHECKING:  # for a type checker, a name that is not imported above does not exist
+
+    def __getattr__(name: str) -> object:
+        """Import a public name on first use (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'mipverify' has no attribute {name!r}")
+        module, attribute = _HOMES[name]
+        value: object = getattr(import_module(module), attribute)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """Public names, loaded or not."""
+    return sorted(__all__)

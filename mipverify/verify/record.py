@@ -1,0 +1,176 @@
+"""Record: a certificate as plain values, one line of JSON a sample."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from mipverify.graph.operators import Float64Array
+from mipverify.problem.norm import Norm
+from mipverify.problem.witness import Witness
+from mipverify.verify.certificate import Certificate, Evidence, Status
+
+
+@dataclass(frozen=True)
+class CounterexampleRecord:
+    """A replayed adversarial point, without its pixels.
+
+    Attributes:
+        file: where the point is stored, relative to the folder of the record; None when it was not kept.
+        prediction: its class in onnxruntime.
+        margin: by how much the unsafe set is reached in onnxruntime, >= 0.
+        distances: D(x, a) in every norm, keyed by the norm's name.
+        replayed: whether onnxruntime confirmed it; nothing else is ever recorded, so always True.
+    """
+
+    file: str | None
+    prediction: int
+    margin: float
+    distances: dict[str, float]
+    replayed: bool = True
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of one sample; every field is a JSON value.
+
+    Attributes:
+        index: position of the sample in its data set.
+        label: the class to be kept; None when it never became known.
+        prediction: class of the unperturbed sample in onnxruntime; None when it was not computed.
+        status: verified, falsified, unknown, misclassified or error.
+        norm: linf, l2, l1 or l0.
+        eps: the radius asked about; None for a distance query.
+        lower_bound: no adversarial point has a distance <= lower_bound.
+        upper_bound: distance of the counterexample; None for infinity.
+        gap: (upper - lower) / upper; None without a counterexample.
+        target: class of the counterexample, or the class that limits the lower bound.
+        decided_by: the stage that gave the verdict; None while it is open.
+        evidence: what stands behind the lower bound.
+        num_relus, num_unstable, num_binaries, nodes: size of the problem; None where not computed.
+        seconds: `total` and one entry per stage.
+        counterexample: the adversarial point, if one was found.
+        certificate: file of a checkable proof; None where there is none.
+        error: what went wrong, for status `error`.
+    """
+
+    index: int
+    label: int | None
+    prediction: int | None
+    status: str
+    norm: str
+    eps: float | None
+    lower_bound: float
+    upper_bound: float | None
+    gap: float | None
+    target: int | None
+    decided_by: str | None
+    evidence: str
+    num_relus: int | None
+    num_unstable: int | None
+    num_binaries: int | None
+    nodes: int | None
+    seconds: dict[str, float]
+    counterexample: CounterexampleRecord | None
+    certificate: str | None
+    error: str | None
+
+    def as_dict(self) -> dict[str, object]:
+        """The record as nested dictionaries, in the order of the fields."""
+        return asdict(self)
+
+    def to_json(self) -> str:
+        """One line of strict JSON (no NaN, no infinity).
+
+        Raises:
+            ValueError: a number is not finite, which a sound record never has.
+        """
+        return json.dumps(self.as_dict(), allow_nan=False)
+
+
+def record_of(
+    certificate: Certificate, index: int, x: Float64Array, *, counterexample_file: str | None = None
+) -> Record:
+    """The record of `certificate` for sample `index` with input `x` (any shape, n features).
+
+    Args:
+        certificate: the answer.
+        index: position of the sample in its data set.
+        x: the unperturbed input, to measure the counterexample in every norm.
+        counterexample_file: where the counterexample is stored, if it is.
+    """
+    found = certificate.witness
+    return Record(
+        index=index,
+        label=certificate.label,
+        prediction=certificate.prediction if certificate.prediction >= 0 else None,
+        status=certificate.status.value,
+        norm=certificate.norm.value,
+        eps=certificate.eps,
+        lower_bound=_largest_finite(certificate.lower),
+        upper_bound=_finite(certificate.upper),
+        gap=certificate.relative_gap if math.isfinite(certificate.upper) else None,
+        target=certificate.target,
+        decided_by=certificate.decided_by.value if certificate.decided_by else None,
+        evidence=certificate.evidence.value,
+        num_relus=certificate.num_relus,
+        num_unstable=certificate.num_unstable,
+        num_binaries=certificate.num_binaries,
+        nodes=certificate.nodes,
+        seconds=_seconds(certificate.seconds),
+        counterexample=_counterexample(found, x, counterexample_file) if found else None,
+        certificate=None,
+        error=certificate.error,
+    )
+
+
+def error_record(
+    index: int, label: int | None, *, norm: Norm, eps: float | None, error: str, seconds: float
+) -> Record:
+    """The record of a sample on which verification itself failed: nothing is claimed."""
+    return Record(
+        index=index,
+        label=label,
+        prediction=None,
+        status=Status.ERROR.value,
+        norm=norm.value,
+        eps=eps,
+        lower_bound=0.0,
+        upper_bound=None,
+        gap=None,
+        target=None,
+        decided_by=None,
+        evidence=Evidence.NONE.value,
+        num_relus=None,
+        num_unstable=None,
+        num_binaries=None,
+        nodes=None,
+        seconds={"total": seconds},
+        counterexample=None,
+        certificate=None,
+        error=error,
+    )
+
+
+def _counterexample(witness: Witness, x: Float64Array, file: str | None) -> CounterexampleRecord:
+    center = np.asarray(x, dtype=np.float64).reshape(-1)
+    distances = {norm.value: float(norm.distance(center, witness.point)) for norm in Norm}
+    return CounterexampleRecord(file, witness.prediction, float(witness.margin), distances)
+
+
+def _seconds(stages: dict[str, float]) -> dict[str, float]:
+    total = stages.get("total", sum(stages.values()))
+    return {"total": total} | {stage: value for stage, value in stages.items() if stage != "total"}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _largest_finite(lower: float) -> float:
+    # A domain without any adversarial point makes the lower bound infinite; JSON has no infinity,
+    # and the largest float is a weaker, still true claim.
+    return float(min(lower, np.finfo(np.float64).max))
