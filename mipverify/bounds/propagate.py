@@ -1,0 +1,176 @@
+"""Bounds of every neuron of a network over a batch of regions, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from mipverify.bounds.charges import AffineFacts, affine_facts, charge_affine, charge_lines
+from mipverify.bounds.interval import interval_step, magnitude_of, middle_and_radius
+from mipverify.bounds.network_bounds import Method
+from mipverify.bounds.region_batch import RegionBatch
+from mipverify.bounds.relaxation import relax_maxpool, relax_relu
+from mipverify.bounds.state import PropagationState
+from mipverify.bounds.substitution import BackwardPass
+from mipverify.bounds.torch_network import TorchNetwork
+from mipverify.graph.operators import Conv, Dense, MaxPool, Relu, Scale, Select
+
+ROW_BYTES = 2**26  # memory of one tensor of rows; a pass holds about five of them
+
+
+class Propagator:
+    """Computes bounds of one network over many batches of regions.
+
+    Args:
+        network: the network in float64 for claims.
+        row_bytes: memory that one tensor of substituted rows may take.
+    """
+
+    def __init__(self, network: TorchNetwork, *, row_bytes: int = ROW_BYTES) -> None:
+        self.network = network
+        self.widest = max(node.size for node in network.graph.nodes)
+        self.rows_at_once = max(1, row_bytes // (self.widest * torch.finfo(network.dtype).bits // 8))
+        self.facts: dict[int, AffineFacts] = {
+            position: affine_facts(network, position)
+            for position, node in network.graph
+            if isinstance(node.op, Dense | Conv | Scale)
+        }
+        self.exact_boxes = self._reads_input_directly()
+        self.scattered = self._repeated_selections()
+
+    def run(
+        self, region: RegionBatch, *, method: Method, out_of_time: Callable[[], bool] | None = None
+    ) -> PropagationState:
+        """Bounds of every node; `method` LINEAR refines the neurons that intervals leave open.
+
+        Once `out_of_time` says so, the rest is done by interval arithmetic alone: still sound.
+        """
+        state = PropagationState(self.network, region)
+        for position, node in self.network.graph:
+            if position == 0:
+                self._push(state, region.lower, region.upper)
+                continue
+            self._charge(state, position)
+            arguments = [(state.lower[source], state.upper[source]) for source in node.inputs]
+            bounds = interval_step(self.network, position, arguments, state.charges.get(position))
+            self._push(state, *bounds)
+            hurried = out_of_time is not None and out_of_time()
+            if method >= Method.LINEAR and not hurried:
+                self._refine(state, position)
+        return state
+
+    def minimise_rows(self, state: PropagationState, start: int, rows: Tensor, sample: Tensor) -> Tensor:
+        """Lower bounds of rows . (value of node `start`), [rows], each over its own sample's region."""
+        parts = [
+            BackwardPass(state, sample[part]).run(start, rows[part])
+            for part in _slices(len(sample), self.rows_at_once)
+        ]
+        return torch.cat(parts) if parts else rows.new_zeros(0)
+
+    def bound_neurons(
+        self, state: PropagationState, start: int, sample: Tensor, neurons: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """[l, u] of the given neurons of node `start` by backward substitution, [rows] each."""
+        lows, ups = [], []
+        for part in _slices(len(sample), self.rows_at_once):
+            ones = state.lower[0].new_ones(len(sample[part]))
+            lows.append(BackwardPass(state, sample[part]).run_units(start, neurons[part], ones))
+            ups.append(-BackwardPass(state, sample[part]).run_units(start, neurons[part], -ones))
+        return torch.cat(lows), torch.cat(ups)
+
+    def _push(self, state: PropagationState, lower: Tensor, upper: Tensor) -> None:
+        state.lower.append(lower)
+        state.upper.append(upper)
+        state.methods.append(torch.zeros(lower.shape, dtype=torch.uint8, device=lower.device))
+
+    def _charge(self, state: PropagationState, position: int) -> None:
+        """Errors and lines of the node at `position`, from the bounds of its arguments."""
+        node = self.network.graph.nodes[position]
+        source = node.inputs[0]
+        low, up = state.lower[source], state.upper[source]
+        match node.op:
+            case Dense() | Conv() | Scale():
+                middle, radius = middle_and_radius(low, up)
+                reach = middle.abs() + radius
+                state.charges[position] = charge_affine(self.network, position, self.facts[position], reach)
+            case Relu():
+                lines = relax_relu(low, up)
+                state.relaxations[position] = lines
+                state.charges[position] = charge_lines(magnitude_of(low, up), lines.upper_offset, 1)
+            case MaxPool():
+                windows = self.network.tensors[position]["windows"]
+                pooled = relax_maxpool(low, up, windows)
+                state.relaxations[position] = pooled
+                reach = magnitude_of(low, up)[:, windows].amax(2)
+                state.charges[position] = charge_lines(reach, pooled.upper_offset.abs(), windows.numel())
+            case Select() if position in self.scattered:
+                picked = self.network.apply(position, [magnitude_of(low, up)]).abs()
+                state.charges[position] = charge_lines(picked, torch.zeros_like(picked), node.size)
+            case _:
+                pass
+
+    def _refine(self, state: PropagationState, position: int) -> None:
+        """Tighten the neurons of a node that some nonlinear reader still sees as undecided."""
+        if state.region.is_box and position in self.exact_boxes:
+            return
+        undecided = self._undecided(state, position)
+        if undecided is None or not bool(undecided.any()):
+            return
+        sample, neurons = undecided.nonzero(as_tuple=True)
+        low, up = self.bound_neurons(state, position, sample, neurons)
+        lower, upper = state.lower[position].clone(), state.upper[position].clone()
+        lower[sample, neurons], upper[sample, neurons] = low, up
+        state.intersect(position, lower, upper, Method.LINEAR)
+
+    def _undecided(self, state: PropagationState, position: int) -> Tensor | None:
+        masks: list[Tensor] = []
+        low, up = state.lower[position], state.upper[position]
+        for reader in self.network.graph.consumers[position]:
+            match self.network.graph.nodes[reader].op:
+                case Relu():
+                    masks.append((low < 0) & (up > 0))
+                case MaxPool():
+                    masks.append(_undecided_in_windows(low, up, self.network.tensors[reader]["windows"]))
+                case _:
+                    pass
+        return torch.stack(masks).any(0) if masks else None
+
+    def _reads_input_directly(self) -> frozenset[int]:
+        """Nodes that are one weighted map of (selected) inputs: their intervals over a box are exact."""
+        direct = {0}
+        found = set()
+        for position, node in self.network.graph:
+            if position and node.inputs[0] in direct and len(node.inputs) == 1:
+                if isinstance(node.op, Select) and position not in self._repeated_selections():
+                    direct.add(position)
+                elif isinstance(node.op, Dense | Conv | Scale):
+                    found.add(position)
+        return frozenset(found)
+
+    def _repeated_selections(self) -> frozenset[int]:
+        """Select nodes whose transposed map adds something up: a repeated index, or a fill value."""
+        found = set()
+        for position, node in self.network.graph:
+            if isinstance(node.op, Select):
+                used = node.op.index[node.op.index >= 0]
+                if len(used) < len(node.op.index) or len(set(used.tolist())) < len(used):
+                    found.add(position)
+        return frozenset(found)
+
+
+def _undecided_in_windows(low: Tensor, up: Tensor, windows: Tensor) -> Tensor:
+    """Entries of windows in which more than one distinct entry may be the largest, [batch, n]."""
+    best_low, best = low[:, windows].max(dim=2)
+    leader = windows.expand(len(low), *windows.shape).gather(2, best[:, :, None])
+    rival = (up[:, windows] > best_low[:, :, None]) & (windows != leader)
+    contested = rival.any(dim=2, keepdim=True)
+    open_entries = contested & (rival | (windows == leader))
+    counts = low.new_zeros(low.shape)
+    index = windows.reshape(1, -1).expand(len(low), -1)
+    return counts.scatter_add(1, index, open_entries.reshape(len(low), -1).to(low.dtype)) > 0
+
+
+def _slices(total: int, size: int) -> Sequence[slice]:
+    return [slice(first, min(first + size, total)) for first in range(0, total, size)]

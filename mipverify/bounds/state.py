@@ -1,0 +1,61 @@
+"""PropagationState: what is known of every node of a network over a batch of regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mipverify.bounds.charges import Charge
+from mipverify.bounds.network_bounds import Method, NetworkBounds
+from mipverify.bounds.region_batch import RegionBatch
+from mipverify.bounds.relaxation import Relaxation
+from mipverify.bounds.torch_network import TorchNetwork
+
+
+@dataclass(eq=False)
+class PropagationState:
+    """Bounds of the nodes reached so far, and what backward substitution needs of them.
+
+    Attributes:
+        network: the network, on one device and in one dtype.
+        region: the input regions of the batch.
+        lower, upper: one tensor [batch, size] a node reached.
+        methods: which `Method` gave each interval, uint8 [batch, size] a node.
+        relaxations: lines of the nonlinear nodes, by position.
+        charges: rounding errors of the nodes that have any, by position.
+    """
+
+    network: TorchNetwork
+    region: RegionBatch
+    lower: list[Tensor] = field(default_factory=list)
+    upper: list[Tensor] = field(default_factory=list)
+    methods: list[Tensor] = field(default_factory=list)
+    relaxations: dict[int, Relaxation] = field(default_factory=dict)
+    charges: dict[int, Charge] = field(default_factory=dict)
+
+    @property
+    def batch(self) -> int:
+        """Number of samples."""
+        return self.region.batch
+
+    def per_row(self, tensor: Tensor, sample: Tensor) -> Tensor:
+        """`tensor` [batch, ...] at each row's sample; a batch of one is left to broadcast."""
+        return tensor if self.batch == 1 else tensor[sample]
+
+    def intersect(self, position: int, lower: Tensor, upper: Tensor, method: Method) -> None:
+        """Keep the better of the known and the given bounds of a node, remembering who gave it."""
+        better = (lower > self.lower[position]) | (upper < self.upper[position])
+        self.lower[position] = torch.maximum(self.lower[position], lower)
+        self.upper[position] = torch.minimum(self.upper[position], upper)
+        self.methods[position][better] = int(method)
+
+    def bounds(self, sample: int) -> NetworkBounds:
+        """The bounds of one sample, in numpy float64."""
+
+        def gather(tensors: list[Tensor]) -> tuple[np.ndarray, ...]:
+            return tuple(t[sample].detach().cpu().numpy().copy() for t in tensors)
+
+        return NetworkBounds(gather(self.lower), gather(self.upper), gather(self.methods))

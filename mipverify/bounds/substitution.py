@@ -1,0 +1,185 @@
+"""Backward substitution: a lower bound of linear forms of one node, in terms of the input.
+
+For rows r and the value v of node `start`, r . v is rewritten node by node towards the input: an affine
+node by its exact transpose, a nonlinear one by the line below it where the coefficient is positive and
+the line above it where it is negative (CROWN, Zhang et al. 2018; DeepPoly, Singh et al. 2019). What is
+left is a linear form of the input, minimised over its region. Every step is charged with the a-priori
+bound of its rounding error, so that the result holds in real arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import assert_never
+
+import torch
+from torch import Tensor
+
+from mipverify.bounds.charges import Charge
+from mipverify.bounds.interval import magnitude_of
+from mipverify.bounds.relaxation import MaxPoolRelaxation, ReluRelaxation
+from mipverify.bounds.rounding import outward, subtract_down, unit_roundoff
+from mipverify.bounds.state import PropagationState
+from mipverify.bounds.torch_network import convolve_transposed
+from mipverify.graph.operators import Add, Concat, Conv, Dense, Input, MaxPool, Relu, Scale, Select
+
+
+class BackwardPass:
+    """One batch of rows on its way from `start` to the input.
+
+    Args:
+        state: bounds, relaxations and charges of every node below `start`.
+        sample: position of each row's sample in the batch, [rows].
+        slopes: optimised lower slopes [rows, size] of some ReLU nodes, by position.
+        rigorous: whether rounding errors are charged; without it the result carries no claim.
+    """
+
+    def __init__(
+        self,
+        state: PropagationState,
+        sample: Tensor,
+        *,
+        slopes: Mapping[int, Tensor] | None = None,
+        rigorous: bool = True,
+    ) -> None:
+        self.state = state
+        self.sample = sample
+        self.slopes = slopes or {}
+        self.rigorous = rigorous
+        self.pending: dict[int, Tensor] = {}
+        self.constant = state.lower[0].new_zeros(len(sample))
+        self.error = torch.zeros_like(self.constant)
+
+    def run(self, start: int, rows: Tensor) -> Tensor:
+        """Lower bound of rows . (value of node `start`), [rows], for rows [rows, size]."""
+        self.pending[start] = rows
+        return self._descend(start)
+
+    def run_units(self, start: int, neurons: Tensor, signs: Tensor) -> Tensor:
+        """Lower bound of signs[k] * (neuron neurons[k] of node `start`), [rows]."""
+        state = self.state
+        node, held = state.network.graph.nodes[start], state.network.tensors[start]
+        if isinstance(node.op, Dense) and not self.slopes:
+            weight = held["weight"][neurons] * signs[:, None]
+            self._add_constant(held["bias"][neurons] * signs)
+            self._charge_units(state.charges[start], neurons)
+            self._pass_on(node.inputs[0], weight)
+            return self._descend(start - 1)
+        rows = state.lower[0].new_zeros(len(neurons), node.size)
+        rows[torch.arange(len(neurons), device=rows.device), neurons] = signs
+        return self.run(start, rows)
+
+    def _descend(self, start: int) -> Tensor:
+        for position in range(start, 0, -1):
+            rows = self.pending.pop(position, None)
+            if rows is not None:
+                self._through(position, rows)
+        form = self.pending.pop(0, None)
+        if form is None:
+            form = self.constant.new_zeros(len(self.sample), self.state.network.graph.input_size)
+        value = self.state.region.minimise(form, self.sample)
+        total = value + self.constant
+        if not self.rigorous:
+            return total
+        u = unit_roundoff(total.dtype)
+        error = self.error + 2 * u * (value.abs() + self.constant.abs())
+        widest = max(node.size for node in self.state.network.graph.nodes)
+        return subtract_down(total, outward(error, widest + 4 * len(self.state.lower) + 16))
+
+    def _through(self, position: int, rows: Tensor) -> None:
+        """Replace `rows` on the value of a node by rows on its arguments."""
+        network = self.state.network
+        node, held = network.graph.nodes[position], network.tensors[position]
+        self._charge(position, rows)
+        match node.op:
+            case Dense():
+                self._add_constant(rows @ held["bias"])
+                self._pass_on(node.inputs[0], rows @ held["weight"])
+            case Conv() as conv:
+                images = rows.reshape(len(rows), len(held["bias"]), -1)
+                self._add_constant(images.sum(2) @ held["bias"])
+                self._pass_on(node.inputs[0], convolve_transposed(conv, rows, held["weight"]))
+            case Scale():
+                self._add_constant(rows @ held["shift"])
+                self._pass_on(node.inputs[0], rows * held["scale"])
+            case Select():
+                self._add_constant(rows @ held["fill"])
+                self._pass_on(node.inputs[0], self._scatter(rows, held["index"], node.inputs[0]))
+            case Add(signs=signs):
+                for sign, source in zip(signs, node.inputs, strict=True):
+                    self._pass_on(source, rows if sign > 0 else -rows)
+            case Concat(sizes=sizes):
+                for source, part in zip(node.inputs, torch.split(rows, list(sizes), dim=1), strict=True):
+                    self._pass_on(source, part)
+            case Relu():
+                self._through_relu(position, node.inputs[0], rows)
+            case MaxPool():
+                self._through_maxpool(position, node.inputs[0], rows)
+            case Input():
+                raise ValueError("rows stop at the input")
+            case _:
+                assert_never(node.op)
+
+    def _through_relu(self, position: int, source: int, rows: Tensor) -> None:
+        lines = self.state.relaxations[position]
+        if not isinstance(lines, ReluRelaxation):
+            raise TypeError(f"node {position} has no ReLU relaxation")
+        below = self.slopes.get(position)
+        if below is None:
+            below = self.state.per_row(lines.lower_slope, self.sample)
+        above = self.state.per_row(lines.upper_slope, self.sample)
+        negative = rows.clamp(max=0)
+        self._add_constant(self._dot(negative, lines.upper_offset))
+        self._pass_on(source, torch.where(rows > 0, below, above) * rows)
+
+    def _through_maxpool(self, position: int, source: int, rows: Tensor) -> None:
+        lines = self.state.relaxations[position]
+        if not isinstance(lines, MaxPoolRelaxation):
+            raise TypeError(f"node {position} has no max-pool relaxation")
+        negative = rows.clamp(max=0)
+        self._add_constant(self._dot(negative, lines.upper_offset))
+        scaled = negative * self.state.per_row(lines.upper_slope, self.sample)
+        below = self.state.per_row(lines.below, self.sample).expand(rows.shape)
+        above = self.state.per_row(lines.above, self.sample).expand(rows.shape)
+        target = rows.new_zeros(len(rows), self.state.network.graph.nodes[source].size)
+        target = target.scatter_add(1, below, rows.clamp(min=0)).scatter_add(1, above, scaled)
+        self._pass_on(source, target)
+
+    def _scatter(self, rows: Tensor, index: Tensor, source: int) -> Tensor:
+        size = self.state.network.graph.nodes[source].size
+        target = rows.new_zeros(len(rows), size + 1)
+        return target.index_add(1, torch.where(index < 0, size, index), rows)[:, :size]
+
+    def _dot(self, rows: Tensor, vector: Tensor) -> Tensor:
+        """Row-wise product with a per-sample vector [batch, size]."""
+        if self.state.batch == 1:
+            return rows @ vector[0]
+        return (rows * vector[self.sample]).sum(1)
+
+    def _pass_on(self, source: int, rows: Tensor) -> None:
+        known = self.pending.get(source)
+        if known is None:
+            self.pending[source] = rows
+            return
+        total = self.pending[source] = known + rows
+        if self.rigorous:
+            rounding = 2 * unit_roundoff(rows.dtype)
+            reach = magnitude_of(self.state.lower[source], self.state.upper[source])
+            self.error = self.error + rounding * self._dot(total.abs(), reach)
+
+    def _add_constant(self, value: Tensor) -> None:
+        self.constant = self.constant + value
+        if self.rigorous:
+            self.error = self.error + 2 * unit_roundoff(value.dtype) * self.constant.abs()
+
+    def _charge(self, position: int, rows: Tensor) -> None:
+        charge = self.state.charges.get(position)
+        if self.rigorous and charge is not None:
+            lost = self.state.per_row(charge.underflow, self.sample)
+            self.error = self.error + self._dot(rows.abs(), charge.backward) + lost
+
+    def _charge_units(self, charge: Charge, neurons: Tensor) -> None:
+        """One neuron each: its weights are read, not summed, but the import error counts."""
+        if self.rigorous:
+            per_sample = charge.backward[0 if self.state.batch == 1 else self.sample, neurons]
+            self.error = self.error + per_sample
