@@ -1,0 +1,107 @@
+"""Rounding to float32 numbers that lie in a region without any tolerance."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mipverify.graph.operators import Float64Array
+from mipverify.problem.norm import Norm
+from mipverify.problem.region import Ball
+
+BoolArray = NDArray[np.bool_]
+
+_LARGEST = float(np.finfo(np.float32).max)
+_SHRINK_TRIES = 48
+
+
+def round_into(point: Float64Array, ball: Ball) -> Float64Array | None:
+    """A float32 point of ball and domain near `point` [n], stored as float64; None if none was found.
+
+    None is returned for a NaN, and for a region so small that rounding leaves it, which needs a
+    centre that is not itself a float32 number.
+    """
+    rounded, inside = round_all_into(point[None], ball)
+    return rounded[0] if inside[0] else None
+
+
+def round_all_into(points: Float64Array, ball: Ball) -> tuple[Float64Array, BoolArray]:
+    """`round_into` for the rows of points [k, n]: rounded points [k, n], and which rows are inside [k].
+
+    For linf a coordinate goes to the nearest float32 number of its interval. For other norms every
+    coordinate is rounded towards the centre, which cannot enlarge the distance, and the offset from
+    the centre is shrunk until the distance, as `Ball.contains` computes it, is at most the radius.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    finite: BoolArray = np.asarray(~np.isnan(points).any(axis=1))
+    points = np.where(finite[:, None], points, ball.center)
+    rounded = _round_box(points, ball) if ball.norm is Norm.LINF else _round_shrinking(points, ball)
+    inside = np.array([ball.contains(row) for row in rounded], dtype=bool)
+    return rounded, inside & finite
+
+
+def _round_box(points: Float64Array, ball: Ball) -> Float64Array:
+    """Nearest float32 numbers in [max(lo, c - r), min(hi, c + r)], each coordinate on its own."""
+    lower = np.maximum(ball.domain.lower, ball.center - ball.radius)
+    upper = np.minimum(ball.domain.upper, ball.center + ball.radius)
+    # fl(c - r) may lie outside by a rounding error: the distance test below is the one that counts.
+    inner_lower, inner_upper = ceil32(lower), floor32(upper)
+    inner_lower = np.where(ball.center - inner_lower > ball.radius, _above(inner_lower), inner_lower)
+    inner_upper = np.where(inner_upper - ball.center > ball.radius, _below(inner_upper), inner_upper)
+    return np.clip(nearest32(points), inner_lower, np.maximum(inner_lower, inner_upper))
+
+
+def _round_shrinking(points: Float64Array, ball: Ball) -> Float64Array:
+    """Offsets from the centre, rounded towards it and scaled down until they are inside the ball."""
+    center = ball.center
+    clipped = np.clip(points, ball.domain.lower, ball.domain.upper)
+    distances = ball.norm.distance(center, clipped)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where(distances > ball.radius, ball.radius / distances, 1.0)
+    rounded = _towards_center(center + scale[:, None] * (clipped - center), ball)
+    shrink = 2.0**-50
+    for _ in range(_SHRINK_TRIES):
+        outside = ball.norm.distance(center, rounded) > ball.radius
+        if not outside.any():
+            break
+        scale = np.where(outside, scale * (1.0 - shrink), scale)
+        shrink = min(2.0 * shrink, 0.5)
+        rounded = np.where(
+            outside[:, None], _towards_center(center + scale[:, None] * (clipped - center), ball), rounded
+        )
+    outside = ball.norm.distance(center, rounded) > ball.radius
+    return np.where(outside[:, None], nearest32(center), rounded)
+
+
+def _towards_center(points: Float64Array, ball: Ball) -> Float64Array:
+    """Round every coordinate to the next float32 number on the side of the centre, inside the domain."""
+    rounded = np.where(points >= ball.center, floor32(points), ceil32(points))
+    lower, upper = ceil32(ball.domain.lower), floor32(ball.domain.upper)
+    return np.clip(rounded, lower, np.maximum(lower, upper))
+
+
+def nearest32(values: Float64Array) -> Float64Array:
+    """The nearest finite float32 numbers, as float64."""
+    return np.clip(values, -_LARGEST, _LARGEST).astype(np.float32).astype(np.float64)
+
+
+def floor32(values: Float64Array) -> Float64Array:
+    """The largest float32 numbers <= values (the smallest finite one below the range), as float64."""
+    near = nearest32(values)
+    return np.where(near > values, _below(near), near)
+
+
+def ceil32(values: Float64Array) -> Float64Array:
+    """The smallest float32 numbers >= values (the largest finite one above the range), as float64."""
+    near = nearest32(values)
+    return np.where(near < values, _above(near), near)
+
+
+def _below(values: Float64Array) -> Float64Array:
+    down = np.nextafter(values.astype(np.float32), np.float32(-np.inf))
+    return np.maximum(down.astype(np.float64), -_LARGEST)
+
+
+def _above(values: Float64Array) -> Float64Array:
+    up = np.nextafter(values.astype(np.float32), np.float32(np.inf))
+    return np.minimum(up.astype(np.float64), _LARGEST)
