@@ -90,6 +90,12 @@ class Charge:
     underflow: Tensor
     spread_slack: float = 0.0
 
+    def select(self, samples: slice) -> Charge:
+        """The errors of some of the samples."""
+        return Charge(
+            self.forward[samples], self.backward[samples], self.underflow[samples], self.spread_slack
+        )
+
 
 def charge_affine(network: TorchNetwork, position: int, facts: AffineFacts, magnitude: Tensor) -> Charge:
     """Errors of y -> W y + b at the node, for |y| <= magnitude [batch, input_size].

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -17,7 +17,8 @@ from mipverify.bounds.substitution import BackwardPass
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.graph.operators import Conv, Dense, MaxPool, Relu, Scale, Select
 
-ROW_BYTES = 2**26  # memory of one tensor of rows; a pass holds about five of them
+ROW_BYTES = 2**24  # memory of one tensor of rows; a pass holds about five of them
+ROWS_ALONE = 32  # from so many rows on, a sample gets passes of its own
 
 
 class Propagator:
@@ -63,22 +64,38 @@ class Propagator:
 
     def minimise_rows(self, state: PropagationState, start: int, rows: Tensor, sample: Tensor) -> Tensor:
         """Lower bounds of rows . (value of node `start`), [rows], each over its own sample's region."""
-        parts = [
-            BackwardPass(state, sample[part]).run(start, rows[part])
-            for part in _slices(len(sample), self.rows_at_once)
-        ]
-        return torch.cat(parts) if parts else rows.new_zeros(0)
+        result = rows.new_empty(len(rows))
+        for part, view, own in self._passes(state, sample):
+            result[part] = BackwardPass(view, own).run(start, rows[part])
+        return result
 
     def bound_neurons(
         self, state: PropagationState, start: int, sample: Tensor, neurons: Tensor
     ) -> tuple[Tensor, Tensor]:
         """[l, u] of the given neurons of node `start` by backward substitution, [rows] each."""
-        lows, ups = [], []
-        for part in _slices(len(sample), self.rows_at_once):
-            ones = state.lower[0].new_ones(len(sample[part]))
-            lows.append(BackwardPass(state, sample[part]).run_units(start, neurons[part], ones))
-            ups.append(-BackwardPass(state, sample[part]).run_units(start, neurons[part], -ones))
-        return torch.cat(lows), torch.cat(ups)
+        low = state.lower[0].new_empty(len(sample))
+        up = torch.empty_like(low)
+        for part, view, own in self._passes(state, sample):
+            ones = torch.ones_like(low[part])
+            low[part] = BackwardPass(view, own).run_units(start, neurons[part], ones)
+            up[part] = -BackwardPass(view, own).run_units(start, neurons[part], -ones)
+        return low, up
+
+    def _passes(
+        self, state: PropagationState, sample: Tensor
+    ) -> Iterator[tuple[Tensor, PropagationState, Tensor]]:
+        """Cut rows into passes that fit the memory: (positions, state, samples within that state).
+
+        Many rows of one sample go on their own, so that its vectors need no copy per row.
+        """
+        counts = torch.bincount(sample, minlength=state.batch)
+        for alone in (counts >= ROWS_ALONE).nonzero().squeeze(1).tolist():
+            positions = (sample == alone).nonzero().squeeze(1)
+            for part in torch.split(positions, self.rows_at_once):
+                yield part, state.only(alone), torch.zeros_like(part)
+        mixed = (counts < ROWS_ALONE)[sample].nonzero().squeeze(1)
+        for part in torch.split(mixed, self.rows_at_once) if len(mixed) else ():
+            yield part, state, sample[part]
 
     def _push(self, state: PropagationState, lower: Tensor, upper: Tensor) -> None:
         state.lower.append(lower)
@@ -170,7 +187,3 @@ def _undecided_in_windows(low: Tensor, up: Tensor, windows: Tensor) -> Tensor:
     counts = low.new_zeros(low.shape)
     index = windows.reshape(1, -1).expand(len(low), -1)
     return counts.scatter_add(1, index, open_entries.reshape(len(low), -1).to(low.dtype)) > 0
-
-
-def _slices(total: int, size: int) -> Sequence[slice]:
-    return [slice(first, min(first + size, total)) for first in range(0, total, size)]

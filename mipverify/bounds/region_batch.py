@@ -39,8 +39,8 @@ class RegionBatch:
         """Whether the box itself is the region."""
         return self.budget is None
 
-    def select(self, samples: Tensor) -> RegionBatch:
-        """The regions of some of the samples, by position."""
+    def select(self, samples: Tensor | slice) -> RegionBatch:
+        """The regions of some of the samples."""
         budget = None if self.budget is None else self.budget[samples]
         return RegionBatch(self.lower[samples], self.upper[samples], self.center[samples], budget)
 
@@ -63,8 +63,8 @@ class RegionBatch:
         )
         size = rows.shape[1]
         spread = radius + gamma(size + 4, rows.dtype) * (middle.abs() + radius)
-        down = outward((rows.abs() * spread[sample]).sum(1), size + 4)
-        return subtract_down((rows * middle[sample]).sum(1), down)
+        down = outward(_dot(rows.abs(), spread, sample), size + 4)
+        return subtract_down(_dot(rows, middle, sample), down)
 
     def _minimise_l1(self, rows: Tensor, sample: Tensor, budget: Tensor) -> Tensor:
         """Any multiplier of the ball's constraint gives a bound; the best one is found by sorting.
@@ -85,6 +85,11 @@ class RegionBatch:
         slack = gamma(size + 6, rows.dtype) * (gain * (at_center.abs() + cap)).sum(1)
         down = outward(moved + slack, size + 6)
         return subtract_down((rows * at_center).sum(1), down)
+
+
+def _dot(rows: Tensor, vectors: Tensor, sample: Tensor) -> Tensor:
+    """Product of each row with its own sample's vector of [batch, n]."""
+    return rows @ vectors[0] if len(vectors) == 1 else (rows * vectors[sample]).sum(1)
 
 
 def _ball_multiplier(gain: Tensor, cap: Tensor, budget: Tensor) -> Tensor:

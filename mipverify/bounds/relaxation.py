@@ -22,6 +22,12 @@ class ReluRelaxation:
     upper_slope: Tensor
     upper_offset: Tensor
 
+    def select(self, samples: slice) -> ReluRelaxation:
+        """The lines of some of the samples."""
+        return ReluRelaxation(
+            self.lower_slope[samples], self.upper_slope[samples], self.upper_offset[samples]
+        )
+
 
 def relax_relu(lower: Tensor, upper: Tensor) -> ReluRelaxation:
     """Chord above and adaptive line below relu on [lower, upper] (Zhang et al. 2018; Singh et al. 2019).
@@ -57,6 +63,15 @@ class MaxPoolRelaxation:
     above: Tensor
     upper_slope: Tensor
     upper_offset: Tensor
+
+    def select(self, samples: slice) -> MaxPoolRelaxation:
+        """The lines of some of the samples."""
+        return MaxPoolRelaxation(
+            self.below[samples],
+            self.above[samples],
+            self.upper_slope[samples],
+            self.upper_offset[samples],
+        )
 
 
 def relax_maxpool(lower: Tensor, upper: Tensor, windows: Tensor) -> MaxPoolRelaxation:

@@ -45,6 +45,19 @@ class PropagationState:
         """`tensor` [batch, ...] at each row's sample; a batch of one is left to broadcast."""
         return tensor if self.batch == 1 else tensor[sample]
 
+    def only(self, sample: int) -> PropagationState:
+        """One sample's part of the state, as a batch of one; tensors are views."""
+        one = slice(sample, sample + 1)
+        return PropagationState(
+            self.network,
+            self.region.select(one),
+            [low[one] for low in self.lower],
+            [up[one] for up in self.upper],
+            [method[one] for method in self.methods],
+            {position: lines.select(one) for position, lines in self.relaxations.items()},
+            {position: charge.select(one) for position, charge in self.charges.items()},
+        )
+
     def intersect(self, position: int, lower: Tensor, upper: Tensor, method: Method) -> None:
         """Keep the better of the known and the given bounds of a node, remembering who gave it."""
         better = (lower > self.lower[position]) | (upper < self.upper[position])

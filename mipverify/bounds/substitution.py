@@ -18,9 +18,10 @@ from torch import Tensor
 from mipverify.bounds.charges import Charge
 from mipverify.bounds.interval import magnitude_of
 from mipverify.bounds.relaxation import MaxPoolRelaxation, ReluRelaxation
-from mipverify.bounds.rounding import outward, subtract_down, unit_roundoff
+from mipverify.bounds.rounding import UNDERFLOW, gamma, outward, subtract_down, unit_roundoff
 from mipverify.bounds.state import PropagationState
 from mipverify.bounds.torch_network import convolve_transposed
+from mipverify.bounds.unit_rows import convolution_rows
 from mipverify.graph.operators import Add, Concat, Conv, Dense, Input, MaxPool, Relu, Scale, Select
 
 
@@ -59,15 +60,20 @@ class BackwardPass:
         """Lower bound of signs[k] * (neuron neurons[k] of node `start`), [rows]."""
         state = self.state
         node, held = state.network.graph.nodes[start], state.network.tensors[start]
-        if isinstance(node.op, Dense) and not self.slopes:
-            weight = held["weight"][neurons] * signs[:, None]
-            self._add_constant(held["bias"][neurons] * signs)
-            self._charge_units(state.charges[start], neurons)
-            self._pass_on(node.inputs[0], weight)
-            return self._descend(start - 1)
-        rows = state.lower[0].new_zeros(len(neurons), node.size)
-        rows[torch.arange(len(neurons), device=rows.device), neurons] = signs
-        return self.run(start, rows)
+        match node.op:
+            case Dense():
+                rows = held["weight"][neurons] * signs[:, None]
+                bias = held["bias"][neurons]
+            case Conv() as conv:
+                rows = convolution_rows(conv, held["weight"], held["columns"], neurons, signs)
+                bias = held["bias"][neurons // held["columns"].shape[0]]
+            case _:
+                ones = state.lower[0].new_zeros(len(neurons), node.size)
+                return self.run(start, ones.scatter_(1, neurons[:, None], signs[:, None]))
+        self._add_constant(bias * signs)
+        self._charge_units(state.charges[start], neurons)
+        self._pass_on(node.inputs[0], rows)
+        return self._descend(start - 1)
 
     def _descend(self, start: int) -> Tensor:
         for position in range(start, 0, -1):
@@ -90,18 +96,11 @@ class BackwardPass:
         """Replace `rows` on the value of a node by rows on its arguments."""
         network = self.state.network
         node, held = network.graph.nodes[position], network.tensors[position]
-        self._charge(position, rows)
+        if not isinstance(node.op, Relu):
+            self._charge(position, rows)
         match node.op:
-            case Dense():
-                self._add_constant(rows @ held["bias"])
-                self._pass_on(node.inputs[0], rows @ held["weight"])
-            case Conv() as conv:
-                images = rows.reshape(len(rows), len(held["bias"]), -1)
-                self._add_constant(images.sum(2) @ held["bias"])
-                self._pass_on(node.inputs[0], convolve_transposed(conv, rows, held["weight"]))
-            case Scale():
-                self._add_constant(rows @ held["shift"])
-                self._pass_on(node.inputs[0], rows * held["scale"])
+            case Dense() | Conv() | Scale():
+                self._through_weights(position, node.inputs[0], rows)
             case Select():
                 self._add_constant(rows @ held["fill"])
                 self._pass_on(node.inputs[0], self._scatter(rows, held["index"], node.inputs[0]))
@@ -120,17 +119,54 @@ class BackwardPass:
             case _:
                 assert_never(node.op)
 
+    def _through_weights(self, position: int, source: int, rows: Tensor) -> None:
+        op, held = self.state.network.graph.nodes[position].op, self.state.network.tensors[position]
+        match op:
+            case Dense():
+                self._add_constant(rows @ held["bias"])
+                self._pass_on(source, rows @ held["weight"])
+            case Conv():
+                images = rows.reshape(len(rows), len(held["bias"]), -1)
+                self._add_constant(images.sum(2) @ held["bias"])
+                self._pass_on(source, convolve_transposed(op, rows, held["weight"]))
+            case Scale():
+                self._add_constant(rows @ held["shift"])
+                self._pass_on(source, rows * held["scale"])
+            case _:
+                raise TypeError(f"{type(op).__name__} has no weights")
+
     def _through_relu(self, position: int, source: int, rows: Tensor) -> None:
         lines = self.state.relaxations[position]
         if not isinstance(lines, ReluRelaxation):
             raise TypeError(f"node {position} has no ReLU relaxation")
+        if self.state.batch == 1 and position not in self.slopes:
+            self._through_relu_of_one(lines, source, rows)
+            return
         below = self.slopes.get(position)
         if below is None:
             below = self.state.per_row(lines.lower_slope, self.sample)
         above = self.state.per_row(lines.upper_slope, self.sample)
-        negative = rows.clamp(max=0)
-        self._add_constant(self._dot(negative, lines.upper_offset))
+        self._charge(position, rows)
+        self._add_constant(self._dot(rows.clamp(max=0), lines.upper_offset))
         self._pass_on(source, torch.where(rows > 0, below, above) * rows)
+
+    def _through_relu_of_one(self, lines: ReluRelaxation, source: int, rows: Tensor) -> None:
+        """All rows belong to one sample: only its unstable columns need more than a mask."""
+        unstable = (lines.upper_offset[0] > 0).nonzero().squeeze(1)
+        passed = rows * lines.lower_slope[0]
+        if len(unstable):
+            part = rows[:, unstable]
+            below, above = lines.lower_slope[0, unstable], lines.upper_slope[0, unstable]
+            passed = passed.index_copy(1, unstable, torch.where(part > 0, below, above) * part)
+            offset = lines.upper_offset[0, unstable]
+            self._add_constant(part.clamp(max=0) @ offset)
+            if self.rigorous:
+                # Stable columns are multiplied by 0 or 1, which is exact.
+                reach = magnitude_of(self.state.lower[source][0], self.state.upper[source][0])[unstable]
+                rate = gamma(len(unstable) + 12, rows.dtype)
+                lost = UNDERFLOW * (reach.sum() + len(unstable))
+                self.error = self.error + rate * (part.abs() @ (reach + offset)) + lost
+        self._pass_on(source, passed)
 
     def _through_maxpool(self, position: int, source: int, rows: Tensor) -> None:
         lines = self.state.relaxations[position]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from mipverify.bounds.unit_rows import convolution_columns
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import (
     Add,
@@ -49,8 +50,11 @@ class TorchNetwork:
 
     def _tensors_of(self, op: Operator) -> dict[str, Tensor]:
         match op:
-            case Dense(weight=weight, bias=bias) | Conv(weight=weight, bias=bias):
+            case Dense(weight=weight, bias=bias):
                 return {"weight": self.tensor(weight), "bias": self.tensor(bias)}
+            case Conv(weight=weight, bias=bias):
+                columns = convolution_columns(op, self.device)
+                return {"weight": self.tensor(weight), "bias": self.tensor(bias), "columns": columns}
             case Scale(scale=scale, shift=shift):
                 return {"scale": self.tensor(scale), "shift": self.tensor(shift)}
             case Select(index=index, fill=fill):
