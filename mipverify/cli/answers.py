@@ -1,0 +1,115 @@
+"""One answer a sample, whatever happens to the others."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from mipverify.cli.arguments import Question
+from mipverify.cli.samples import Samples
+from mipverify.errors import InputError, SoundnessError
+from mipverify.verify.api import certify_batch, distance_batch
+from mipverify.verify.certificate import Certificate
+from mipverify.verify.options import VerifyOptions
+
+if TYPE_CHECKING:
+    from mipverify.frontend.network import Network
+
+LOGGER = logging.getLogger(__name__)
+Ask = Callable[[int, int], Iterator[Certificate]]
+
+
+def answers(
+    network: Network, samples: Samples, question: Question, options: VerifyOptions
+) -> Iterator[Certificate | Exception]:
+    """Certificate of each sample in order, or the exception that kept it from one.
+
+    Raises:
+        InputError: the question cannot be asked of these samples at all.
+        SoundnessError: two claims contradict each other; nothing after it can be trusted.
+    """
+
+    def ask(start: int, stop: int) -> Iterator[Certificate]:
+        for targets, positions in _same_targets(samples, question, start, stop):
+            yield from _batch(network, samples, positions, question, targets, options)
+
+    return one_each(ask, len(samples))
+
+
+def one_each(ask: Ask, count: int) -> Iterator[Certificate | Exception]:
+    """Exactly `count` answers of `ask(start, stop)`, an iterator over the certificates of that range.
+
+    When it fails, the next sample is asked alone; only if that fails too does the exception become its
+    answer, so that a neighbour in a batch does not suffer for it.
+    """
+    position, alone = 0, False
+    while position < count:
+        try:
+            for certificate in ask(position, position + 1 if alone else count):
+                position += 1
+                yield certificate
+            if alone:
+                alone = False
+                continue
+            if position < count:
+                raise RuntimeError(f"{count - position} samples were left without an answer")
+        except (InputError, SoundnessError):
+            raise
+        except Exception as error:
+            LOGGER.info("sample at position %d: %s", position, error, exc_info=True)
+            if alone:
+                position += 1
+                yield error
+            alone = not alone
+
+
+def _same_targets(
+    samples: Samples, question: Question, start: int, stop: int
+) -> Iterator[tuple[tuple[int, ...] | None, range]]:
+    """Runs of samples that are asked about the same targets: a sample's own label is never one."""
+
+    def targets_of(position: int) -> tuple[int, ...] | None:
+        if question.targets is None:
+            return None
+        return tuple(target for target in question.targets if target != samples.labels[position])
+
+    for targets, group in groupby(range(start, stop), key=targets_of):
+        positions = list(group)
+        yield targets, range(positions[0], positions[-1] + 1)
+
+
+def _batch(
+    network: Network,
+    samples: Samples,
+    positions: range,
+    question: Question,
+    targets: tuple[int, ...] | None,
+    options: VerifyOptions,
+) -> Iterator[Certificate]:
+    points = samples.points[positions.start : positions.stop]
+    labels = samples.labels[positions.start : positions.stop]
+    if question.eps is None:
+        return distance_batch(
+            network,
+            points,
+            labels,
+            norm=question.norm,
+            radius=question.radius,
+            targets=targets,
+            alpha=question.alpha,
+            domain=question.domain,
+            options=options,
+        )
+    return certify_batch(
+        network,
+        points,
+        labels,
+        eps=question.eps,
+        norm=question.norm,
+        targets=targets,
+        alpha=question.alpha,
+        domain=question.domain,
+        options=options,
+    )

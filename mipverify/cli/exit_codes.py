@@ -1,0 +1,34 @@
+"""Exit codes: what a shell learns from a run."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mipverify.verify.summary import Summary
+
+
+class ExitCode(IntEnum):
+    """One number for a whole run; the worst finding wins.
+
+    Misclassified samples are a matter of accuracy, not of robustness: they count neither as falsified nor
+    as undecided. A run in which nothing at all was verified never exits 0.
+    """
+
+    VERIFIED = 0  # every correctly classified sample verified, or its distance closed
+    FALSIFIED = 1  # at least one counterexample within eps
+    USAGE = 2  # bad options, model or data
+    UNDECIDED = 3  # none falsified, some unknown or failed
+    UNSOUND = 4  # two claims contradict each other
+    INTERNAL = 70  # a defect outside a single sample
+    INTERRUPTED = 130
+
+
+def exit_code(summary: Summary) -> ExitCode:
+    """The code of a run that went to its end."""
+    if summary.falsified:
+        return ExitCode.FALSIFIED
+    if summary.unknown or summary.errors or not summary.verified:
+        return ExitCode.UNDECIDED
+    return ExitCode.VERIFIED

@@ -1,0 +1,187 @@
+"""The options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mipverify.verify.options import VerifyOptions
+
+DEFAULTS = VerifyOptions()
+QUERY, DATA, EFFORT, OUTPUT = "Question", "Data", "Effort", "Output"
+
+NetworkArgument = Annotated[str, typer.Argument(metavar="NETWORK", help="ONNX file.", show_default=False)]
+
+NormOption = Annotated[
+    str, typer.Option("--norm", metavar="NORM", help="linf, l1, l2 or l0.", rich_help_panel=QUERY)
+]
+TargetsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--targets",
+        metavar="K,K,...",
+        help="Classes that count as wrong; all but the label if not given.",
+        rich_help_panel=QUERY,
+        show_default=False,
+    ),
+]
+AlphaOption = Annotated[
+    str,
+    typer.Option(
+        "--alpha", metavar="A", help="Margin by which a target must beat the label.", rich_help_panel=QUERY
+    ),
+]
+DomainOption = Annotated[
+    str,
+    typer.Option(
+        "--domain",
+        metavar="LO,HI",
+        help="Range of every input, in raw units, or none.",
+        rich_help_panel=QUERY,
+    ),
+]
+
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="SOURCE",
+        help="npz, npy, csv, idx files, a folder of images, or a name (digits, mnist, cifar10); "
+        "chosen by the network's input size if not given.",
+        rich_help_panel=DATA,
+        show_default=False,
+    ),
+]
+LabelOption = Annotated[
+    int | None,
+    typer.Option(
+        "--label",
+        metavar="K",
+        help="Class to keep, instead of the labels of the data.",
+        rich_help_panel=DATA,
+        show_default=False,
+    ),
+]
+NumOption = Annotated[
+    str, typer.Option("-n", "--num", metavar="N", help="Number of samples, or all.", rich_help_panel=DATA)
+]
+StartOption = Annotated[
+    int, typer.Option("--start", metavar="I", help="First sample, counted from 0.", rich_help_panel=DATA)
+]
+IndexOption = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        metavar="I,I-J,...",
+        help="Exactly these samples, instead of --start and --num.",
+        rich_help_panel=DATA,
+        show_default=False,
+    ),
+]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mean",
+        metavar="M,...",
+        help="Mean subtracted from raw inputs, one for all or one a channel; folded into the network.",
+        rich_help_panel=DATA,
+        show_default=False,
+    ),
+]
+StdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--std",
+        metavar="S,...",
+        help="Standard deviation raw inputs are divided by, likewise.",
+        rich_help_panel=DATA,
+        show_default=False,
+    ),
+]
+ShapeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input-shape",
+        metavar="C,H,W",
+        help="Input shape without batch axis, for a file that leaves it open.",
+        rich_help_panel=DATA,
+        show_default=False,
+    ),
+]
+
+TimeLimitOption = Annotated[
+    float, typer.Option("--time-limit", metavar="S", help="Seconds a sample.", rich_help_panel=EFFORT)
+]
+SolverOption = Annotated[
+    str, typer.Option("--solver", metavar="NAME", help="highs, cbc or pyomo:NAME.", rich_help_panel=EFFORT)
+]
+BoundsOption = Annotated[
+    str,
+    typer.Option(
+        "--bounds",
+        metavar="METHOD",
+        help="Strongest bounds before a solver: interval or linear.",
+        rich_help_panel=EFFORT,
+    ),
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="DEVICE", help="auto, cpu or cuda, for bounds and attack.", rich_help_panel=EFFORT
+    ),
+]
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", metavar="N", help="Threads of one solve.", rich_help_panel=EFFORT)
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", metavar="N", help="Seed of attack and solver.", rich_help_panel=EFFORT)
+]
+RestartsOption = Annotated[
+    int,
+    typer.Option(
+        "--restarts", metavar="N", help="Random restarts of the attack, a target.", rich_help_panel=EFFORT
+    ),
+]
+StepsOption = Annotated[
+    int,
+    typer.Option(
+        "--attack-steps", metavar="N", help="Gradient steps of one restart.", rich_help_panel=EFFORT
+    ),
+]
+BatchOption = Annotated[
+    int,
+    typer.Option(
+        "--batch-size", metavar="N", help="Samples bounded and attacked together.", rich_help_panel=EFFORT
+    ),
+]
+
+OutOption = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="New folder for records.jsonl and the counterexamples, written sample by sample.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="JSON on stdout; everything else goes to stderr.", rich_help_panel=OUTPUT),
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option("-q", "--quiet", help="No notes, no progress, no line per sample.", rich_help_panel=OUTPUT),
+]
+VerboseOption = Annotated[
+    int,
+    typer.Option(
+        "-v",
+        "--verbose",
+        count=True,
+        help="Log what happens (-vv: in detail).",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]

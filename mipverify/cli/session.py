@@ -1,0 +1,199 @@
+"""One run of `certify` or `distance`: load, choose, answer sample by sample, sum up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mipverify import __version__
+from mipverify.cli import parsing
+from mipverify.cli.answers import answers
+from mipverify.cli.arguments import Question, SampleArguments
+from mipverify.cli.console import LiveProgress, Terminal
+from mipverify.cli.exit_codes import ExitCode, exit_code
+from mipverify.cli.interrupts import held_back
+from mipverify.cli.run_folder import RunFolder
+from mipverify.cli.samples import Samples, choose_samples
+from mipverify.cli.table import HEADER, STYLES, record_line, summary_lines
+from mipverify.errors import MipverifyError, SoundnessError
+from mipverify.frontend.network import load_network
+from mipverify.verify.certificate import Certificate, Status
+from mipverify.verify.options import VerifyOptions
+from mipverify.verify.record import Record, error_record, record_of
+from mipverify.verify.summary import summarise
+
+if TYPE_CHECKING:
+    from mipverify.frontend.network import Network
+
+
+@dataclass(frozen=True)
+class Session:
+    """Everything that is settled before the first sample; `records` grows as samples finish."""
+
+    terminal: Terminal
+    network: Network
+    samples: Samples
+    question: Question
+    options: VerifyOptions
+    folder: RunFolder | None
+    json: bool
+    records: list[Record] = field(default_factory=list)
+
+
+def run(arguments: SampleArguments, question: Question, options: VerifyOptions) -> ExitCode:
+    """Answer `question` for every chosen sample and tell the shell how it went.
+
+    Raises:
+        InputError: model, data, question or output folder cannot be used as given.
+    """
+    terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
+    network = open_network(arguments, terminal)
+    samples = choose_samples(network, arguments, question, terminal)
+    folder = RunFolder(Path(arguments.out)) if arguments.out is not None else None
+    session = Session(terminal, network, samples, question, options, folder, arguments.json)
+    with closing(folder) if folder else nullcontext():
+        if folder:
+            folder.write_manifest(_manifest(session))
+        return _answer_all(session)
+
+
+def open_network(arguments: SampleArguments, terminal: Terminal) -> Network:
+    """The network, with its normalisation folded in and its notices shown."""
+    network = load_network(
+        Path(arguments.network),
+        mean=parsing.numbers(arguments.mean, "--mean") if arguments.mean is not None else None,
+        std=parsing.numbers(arguments.std, "--std") if arguments.std is not None else None,
+        input_shape=parsing.shape(arguments.input_shape, "--input-shape") if arguments.input_shape else None,
+    )
+    graph = network.graph
+    terminal.note(
+        f"network: {network.name}: {graph.input_size} inputs, {graph.output_size} outputs, "
+        f"{graph.num_relus} ReLUs"
+    )
+    for notice in network.notices:
+        terminal.note(f"network: {notice}")
+    return network
+
+
+def _answer_all(session: Session) -> ExitCode:
+    """Take the answers as they come; whatever stops the run, what is finished is saved and summed up."""
+    if not (session.json or session.terminal.quiet):
+        session.terminal.result(HEADER)
+    stopped: ExitCode | None = None
+    try:
+        with session.terminal.progress(len(session.samples)) as live:
+            _take_answers(session, live)
+    except KeyboardInterrupt:
+        session.terminal.aside("interrupted")
+        stopped = ExitCode.INTERRUPTED
+    except SoundnessError as error:
+        session.terminal.aside(f"soundness alarm: {error}")
+        stopped = ExitCode.UNSOUND
+    finally:
+        with held_back():
+            _sum_up(session)
+    return stopped or exit_code(summarise(session.records))
+
+
+def _take_answers(session: Session, live: LiveProgress | None) -> None:
+    found = answers(session.network, session.samples, session.question, session.options)
+    for position, (answer, seconds) in enumerate(_timed(found)):
+        with held_back():
+            record = _record(session, position, answer, seconds)
+            if session.folder:
+                session.folder.append(record)
+            session.records.append(record)
+            with live.aside() if live else nullcontext():
+                _show(session, record)
+            if live:
+                live.advance(_tally(session.records))
+
+
+def _timed(found: Iterator[Certificate | Exception]) -> Iterator[tuple[Certificate | Exception, float]]:
+    since = time.perf_counter()
+    for answer in found:
+        yield answer, time.perf_counter() - since
+        since = time.perf_counter()
+
+
+def _record(session: Session, position: int, answer: Certificate | Exception, seconds: float) -> Record:
+    index = session.samples.indices[position]
+    if isinstance(answer, Exception):
+        known = isinstance(answer, MipverifyError)
+        return error_record(
+            index,
+            int(session.samples.labels[position]),
+            norm=session.question.norm,
+            eps=session.question.eps,
+            error=str(answer) if known else f"{type(answer).__name__}: {answer}",
+            seconds=seconds,
+        )
+    file = None
+    if session.folder and answer.witness is not None:
+        shape = session.network.graph.input_shape
+        file = session.folder.save_witness(index, answer.witness.point, shape)
+    return record_of(answer, index, session.samples.points[position], counterexample_file=file)
+
+
+def _show(session: Session, record: Record) -> None:
+    if session.json:
+        session.terminal.result(record.to_json())
+    elif not session.terminal.quiet:
+        session.terminal.result(record_line(record), STYLES[Status(record.status)])
+
+
+def _tally(records: list[Record]) -> str:
+    verified = sum(record.status == Status.VERIFIED for record in records)
+    falsified = sum(record.status == Status.FALSIFIED for record in records)
+    return (
+        f"{verified} verified, {falsified} falsified" if records[-1].eps is not None else f"{verified} closed"
+    )
+
+
+def _sum_up(session: Session) -> None:
+    summary = summarise(session.records)
+    lines = summary_lines(
+        summary, eps=session.question.eps, planned=len(session.samples), labelled=session.samples.labelled
+    )
+    if session.folder:
+        share = summary.certified_accuracy if session.question.eps is not None else None
+        session.folder.write_summary(
+            asdict(summary)
+            | {
+                "planned": len(session.samples),
+                "clean_accuracy": summary.clean_accuracy if session.samples.labelled else None,
+                "certified_accuracy": share,
+            }
+        )
+    if not session.json:
+        session.terminal.result("\n".join(["", *lines] if not session.terminal.quiet else lines))
+    elif not session.terminal.quiet:
+        session.terminal.aside("\n".join(lines))
+
+
+def _manifest(session: Session) -> dict[str, object]:
+    network, data, question = session.network, session.samples.dataset, session.question
+    return {
+        "mipverify": __version__,
+        "network": {"name": network.name, "digest": network.digest, "input_shape": network.graph.input_shape},
+        "data": {"name": data.name, "source": data.source, "description": data.description},
+        "labelled": session.samples.labelled,
+        "indices": session.samples.indices,
+        "question": {
+            "norm": question.norm.value,
+            "eps": question.eps,
+            "radius": _json_number(question.radius),
+            "targets": question.targets,
+            "alpha": question.alpha,
+            "domain": None if question.domain is None else [_json_number(side) for side in question.domain],
+        },
+        "options": asdict(session.options),
+    }
+
+
+def _json_number(value: float) -> float | str:
+    return value if abs(value) != float("inf") else str(value)

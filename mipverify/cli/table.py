@@ -1,0 +1,100 @@
+"""Records as lines of fixed width, and the summary below them; the same on a terminal and in a file."""
+
+from __future__ import annotations
+
+from mipverify.cli.numerals import lower_text, percent, seconds_text, upper_text
+from mipverify.verify.certificate import Status
+from mipverify.verify.record import Record
+from mipverify.verify.summary import Summary
+
+STYLES = {
+    Status.VERIFIED: "green",
+    Status.FALSIFIED: "red",
+    Status.UNKNOWN: "yellow",
+    Status.MISCLASSIFIED: "magenta",
+    Status.ERROR: "bold red",
+}
+LAYOUT = "{:>6}  {:>5}  {:<13}  {:<26}  {:<10}  {:<17}  {:>8}"
+HEADER = LAYOUT.format("index", "label", "status", "distance", "decided by", "evidence", "seconds")
+
+
+def record_line(record: Record) -> str:
+    """One sample: index, label, status, interval, who decided, on which evidence, how long it took."""
+    line = LAYOUT.format(
+        record.index,
+        "-" if record.label is None else record.label,
+        status_text(record),
+        interval_text(record),
+        record.decided_by or "-",
+        record.evidence,
+        seconds_text(record.seconds["total"]),
+    )
+    return line + _remark(record)
+
+
+def status_text(record: Record) -> str:
+    """The verdict; for a distance query whether the interval is closed."""
+    if record.eps is None and record.status in (Status.VERIFIED, Status.UNKNOWN):
+        return "closed" if record.status == Status.VERIFIED else "open"
+    return record.status
+
+
+def interval_text(record: Record) -> str:
+    """[lower, upper] around the minimal distance, never narrower than what is known."""
+    if record.status in (Status.MISCLASSIFIED, Status.ERROR):
+        return "-"
+    if record.upper_bound is None:
+        return f"[{lower_text(record.lower_bound)}, inf)"
+    return f"[{lower_text(record.lower_bound)}, {upper_text(record.upper_bound)}]"
+
+
+def _remark(record: Record) -> str:
+    if record.error is not None:
+        return f"  {record.error.splitlines()[0] if record.error else ''}"
+    if record.status == Status.MISCLASSIFIED:
+        return f"  predicted {record.prediction}"
+    if record.counterexample is not None:
+        return f"  becomes {record.counterexample.prediction}"
+    return ""
+
+
+def summary_lines(summary: Summary, *, eps: float | None, planned: int, labelled: bool) -> list[str]:
+    """The lines below the samples.
+
+    Args:
+        summary: the counts.
+        eps: the radius; None for a distance run.
+        planned: how many samples were to be answered.
+        labelled: whether labels came from the data (else accuracy means nothing).
+    """
+    answered = f"{summary.total} of {planned}" if summary.total < planned else f"{summary.total}"
+    correct = summary.total - summary.errors - summary.misclassified
+    accuracy = percent(summary.clean_accuracy) if labelled else "n/a (no labels)"
+    lines = [f"samples            {answered}", f"clean accuracy     {accuracy}"]
+    if eps is None:
+        lines += [f"closed             {summary.verified}", f"open               {summary.unknown}"]
+        lines += _mean_distance(summary, correct)
+    else:
+        lines += [
+            f"verified           {summary.verified}",
+            f"falsified          {summary.falsified}",
+            f"unknown            {summary.unknown}",
+        ]
+    lines += [f"misclassified      {summary.misclassified}", f"errors             {summary.errors}"]
+    if eps is not None and summary.certified_accuracy is not None:
+        low, high = summary.certified_accuracy
+        lines.append(f"certified accuracy [{percent(low)}, {percent(high, up=True)}] at eps {eps:.6g}")
+    if summary.decided_by:
+        stages = ", ".join(f"{stage} {number}" for stage, number in summary.decided_by.items())
+        lines.append(f"decided by         {stages}")
+    mean, median = seconds_text(summary.mean_seconds), seconds_text(summary.median_seconds)
+    lines.append(f"seconds a sample   mean {mean}, median {median}")
+    return lines
+
+
+def _mean_distance(summary: Summary, correct: int) -> list[str]:
+    if summary.mean_lower_bound is None:
+        return []
+    low = lower_text(summary.mean_lower_bound)
+    high = "inf)" if summary.mean_upper_bound is None else f"{upper_text(summary.mean_upper_bound)}]"
+    return [f"mean distance      [{low}, {high} over {correct} correctly classified"]

@@ -1,0 +1,58 @@
+"""How large a network is, and the exact program of a network at worst."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from mipverify.graph.graph import Graph, Node
+from mipverify.graph.operators import Add, Concat, Conv, Dense, Input, MaxPool, Relu, Scale, Select
+
+
+@dataclass(frozen=True)
+class ProgramSize:
+    """Rows, columns and binaries of a mixed-integer program."""
+
+    columns: int
+    rows: int
+    binaries: int
+
+
+def num_parameters(node: Node) -> int:
+    """Number of coefficients of a node (a convolution counts its kernel once)."""
+    match node.op:
+        case Dense(weight=weight, bias=bias) | Conv(weight=weight, bias=bias):
+            return int(weight.size + bias.size)
+        case Scale(scale=scale, shift=shift):
+            return int(scale.size + shift.size)
+        case Input() | Select() | Add() | Concat() | Relu() | MaxPool():
+            return 0
+        case _:
+            assert_never(node.op)
+
+
+def num_entries(node: Node) -> int:
+    """Number of arguments that the max-pools of a node choose from."""
+    return int(node.op.windows.size) if isinstance(node.op, MaxPool) else 0
+
+
+def worst_program(graph: Graph) -> ProgramSize:
+    """Size of the exact program when no neuron is stable: an upper limit that bounds bring down.
+
+    Columns: the inputs; value and binary of each ReLU; value of each pool and a binary for each of its
+    entries. Rows: three a ReLU; two for each pool entry and one a pool; affine values are substituted.
+    """
+    pools = [node for node in graph.nodes if isinstance(node.op, MaxPool)]
+    pooled = sum(node.size for node in pools)
+    entries = sum(num_entries(node) for node in pools)
+    relus = graph.num_relus
+    return ProgramSize(
+        columns=graph.input_size + 2 * relus + pooled + entries,
+        rows=3 * relus + pooled + 2 * entries,
+        binaries=relus + entries,
+    )
+
+
+def widest_layer(graph: Graph) -> int:
+    """Largest number of ReLUs in one layer; 0 without any."""
+    return max((graph.nodes[position].size for position in graph.relus), default=0)
