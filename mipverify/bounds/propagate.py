@@ -81,6 +81,15 @@ class Propagator:
             up[part] = -BackwardPass(view, own).run_units(start, neurons[part], -ones)
         return low, up
 
+    def refine_output(self, state: PropagationState) -> None:
+        """Tighten the intervals of all outputs by backward substitution."""
+        output = self.network.graph.output
+        size = self.network.graph.output_size
+        sample = torch.arange(state.batch, device=self.network.device).repeat_interleave(size)
+        neurons = torch.arange(size, device=self.network.device).repeat(state.batch)
+        low, up = self.bound_neurons(state, output, sample, neurons)
+        state.intersect(output, low.reshape(-1, size), up.reshape(-1, size), Method.LINEAR)
+
     def _passes(
         self, state: PropagationState, sample: Tensor
     ) -> Iterator[tuple[Tensor, PropagationState, Tensor]]:

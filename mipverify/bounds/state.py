@@ -65,6 +65,15 @@ class PropagationState:
         self.upper[position] = torch.minimum(self.upper[position], upper)
         self.methods[position][better] = int(method)
 
+    def count_unstable(self, sample: int) -> int:
+        """Number of ReLU neurons of one sample whose phase is open."""
+        graph = self.network.graph
+        sources = (graph.nodes[relu].inputs[0] for relu in graph.relus)
+        return sum(
+            int(((self.lower[source][sample] < 0) & (self.upper[source][sample] > 0)).sum())
+            for source in sources
+        )
+
     def bounds(self, sample: int) -> NetworkBounds:
         """The bounds of one sample, in numpy float64."""
 

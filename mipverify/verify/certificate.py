@@ -107,6 +107,13 @@ class Certificate:
         return self.relative_gap <= self.gap or self.lower >= self.search_radius
 
     @property
+    def closed_for_query(self) -> bool:
+        """Whether the question asked is answered: at radius `eps`, or for the distance."""
+        if self.eps is None:
+            return self.closed
+        return self.lower >= self.eps or self.upper <= self.eps
+
+    @property
     def relative_gap(self) -> float:
         """(upper - lower) / upper; 1 without a witness."""
         if self.upper == float("inf"):

@@ -41,8 +41,8 @@ class VerifyOptions:
         """Refuse settings that make no sense."""
         if not self.time_limit > 0:
             raise QueryError(f"the time limit must be positive, got {self.time_limit} s")
-        if not 0 <= self.gap < 1:
-            raise QueryError(f"the gap must lie in [0, 1), got {self.gap}")
+        if not 1e-5 <= self.gap < 1:
+            raise QueryError(f"the gap must lie in [1e-5, 1), below that solvers cannot tell: got {self.gap}")
         for name in ("threads", "batch_size"):
             if getattr(self, name) < 1:
                 raise QueryError(f"{name} must be at least 1, got {getattr(self, name)}")

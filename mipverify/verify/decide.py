@@ -1,0 +1,104 @@
+"""A verdict at a radius: the stages in order of their price, each only for the cases still open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mipverify.attack.pgd import attack_radius
+from mipverify.attack.replay import replay_best
+from mipverify.bounds.network_bounds import Method
+from mipverify.verify.bounding import bound, certified_radii, reachable
+from mipverify.verify.case import Case, shared_deadline, timed
+from mipverify.verify.certificate import Evidence, Stage
+from mipverify.verify.engine import Engine
+from mipverify.verify.exact import decide_by_mip, open_problem
+
+RADIUS_TRIALS = 12
+
+
+def decide(engine: Engine, cases: Sequence[Case]) -> None:
+    """Run the ladder over a batch of cases that share their norm; each ends as decided as it can be."""
+    strongest = Method.LINEAR if engine.options.bounds == "linear" else Method.INTERVAL
+    _exclude_by_bounds(engine, cases, Method.INTERVAL)
+    if engine.options.attack:
+        _attack(engine, cases, quick=True)
+    if strongest > Method.INTERVAL:
+        _exclude_by_bounds(engine, cases, strongest)
+    if engine.options.attack:
+        _attack(engine, cases, quick=False)
+    for case in cases:
+        if case.open:
+            with timed([case], Stage.BOUNDS):
+                problem = open_problem(engine, case.query, case.open_polytopes, strongest, case.deadline())
+            if not problem.polytopes:
+                case.raise_lower(case.query.region.radius, Evidence.BOUND_PROPAGATION)
+                case.close(Stage.BOUNDS)
+            elif case.open:
+                decide_by_mip(engine, case, problem)
+    _bracket_the_rest(engine, cases, strongest)
+
+
+def _exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) -> None:
+    """Drop the polytopes that bounds prove unreachable; a case without any is verified."""
+    todo = [case for case in cases if case.open]
+    if not todo:
+        return
+    with timed(todo, Stage.BOUNDS):
+        queries = [case.query for case in todo]
+        state = bound(engine, queries, method=method, deadline=shared_deadline(todo))
+        left = reachable(engine, state, queries, [case.open_polytopes for case in todo])
+        for sample, (case, polytopes) in enumerate(zip(todo, left, strict=True)):
+            case.open_polytopes = polytopes
+            case.num_unstable = state.count_unstable(sample)
+            if not polytopes:
+                case.raise_lower(case.query.region.radius, Evidence.BOUND_PROPAGATION)
+    for case in todo:
+        case.close(Stage.BOUNDS)
+
+
+def _attack(engine: Engine, cases: Sequence[Case], *, quick: bool) -> None:
+    """Look for counterexamples; the quick round is one short ascent from the centre a target."""
+    todo = [case for case in cases if case.open]
+    if not todo:
+        return
+    options = engine.attack_options
+    with timed(todo, Stage.ATTACK):
+        queries = [
+            replace(case.query, unsafe=tuple(case.query.unsafe[k] for k in case.open_polytopes))
+            for case in todo
+        ]
+        found = attack_radius(
+            engine.single,
+            queries,
+            options=replace(options, steps=0, restarts=0) if quick else options,
+            seed=engine.options.seed,
+            exact=engine.exact,
+            deadline=shared_deadline(todo).expired,
+        )
+        for case, candidates in zip(todo, found, strict=True):
+            case.offer(replay_best(engine.network, case.query, candidates, closest=False))
+    for case in todo:
+        case.close(Stage.ATTACK)
+
+
+def _bracket_the_rest(engine: Engine, cases: Sequence[Case], strongest: Method) -> None:
+    """A lower bound for the cases that are not verified: the largest radius that cheap bounds prove."""
+    for method in (Method.INTERVAL, strongest) if strongest > Method.INTERVAL else (Method.INTERVAL,):
+        rest = [case for case in cases if case.error is None and case.lower < min(case.upper, case.eps or 0)]
+        if method > Method.INTERVAL:
+            rest = [case for case in rest if case.open]
+        if not rest:
+            continue
+        with timed(rest, Stage.BOUNDS):
+            radii = certified_radii(
+                engine,
+                [case.query for case in rest],
+                known=[case.lower for case in rest],
+                limits=[min(case.upper, case.query.region.radius) for case in rest],
+                method=method,
+                steps=RADIUS_TRIALS if method == Method.INTERVAL else RADIUS_TRIALS // 2,
+                deadline=shared_deadline(rest),
+            )
+            for case, radius in zip(rest, radii, strict=True):
+                case.raise_lower(radius, Evidence.BOUND_PROPAGATION)

@@ -1,0 +1,110 @@
+"""The minimal distortion: a bracket from attack and bounds, closed by one program inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mipverify.attack.distance import attack_distance
+from mipverify.attack.replay import replay_best
+from mipverify.bounds.network_bounds import Method
+from mipverify.problem.witness import Witness
+from mipverify.verify.bounding import certified_radii
+from mipverify.verify.case import Case, shared_deadline, timed
+from mipverify.verify.certificate import Evidence, Stage
+from mipverify.verify.engine import Engine
+from mipverify.verify.exact import OpenProblem, close_by_mip, open_problem
+from mipverify.verify.polish import closest_in_linear_region
+
+INTERVAL_TRIALS = 14
+LINEAR_TRIALS = 7
+WORTH_REBOUNDING = 0.98  # a polished distance below this share of the old one is worth new bounds
+
+
+def measure(engine: Engine, cases: Sequence[Case]) -> None:
+    """Run the ladder over a batch of cases that share their norm; each ends with its best interval."""
+    strongest = Method.LINEAR if engine.options.bounds == "linear" else Method.INTERVAL
+    if engine.options.attack:
+        _attack(engine, cases)
+    _bracket(engine, cases, Method.INTERVAL, INTERVAL_TRIALS)
+    if strongest > Method.INTERVAL:
+        _bracket(engine, cases, strongest, LINEAR_TRIALS)
+    for case in cases:
+        if case.open:
+            _close(engine, case, strongest)
+
+
+def _attack(engine: Engine, cases: Sequence[Case]) -> None:
+    todo = [case for case in cases if case.open]
+    if not todo:
+        return
+    with timed(todo, Stage.ATTACK):
+        found = attack_distance(
+            engine.single,
+            [case.query for case in todo],
+            options=engine.attack_options,
+            seed=engine.options.seed,
+            exact=engine.exact,
+            deadline=shared_deadline(todo).expired,
+        )
+        for case, candidates in zip(todo, found, strict=True):
+            case.offer(replay_best(engine.network, case.query, candidates))
+
+
+def _bracket(engine: Engine, cases: Sequence[Case], method: Method, trials: int) -> None:
+    """Raise the lower ends to the largest radii that bisection by bounds proves."""
+    todo = [case for case in cases if case.open]
+    if not todo:
+        return
+    with timed(todo, Stage.BOUNDS):
+        radii = certified_radii(
+            engine,
+            [case.query for case in todo],
+            known=[case.lower for case in todo],
+            limits=[min(case.upper, search_radius(case)) for case in todo],
+            method=method,
+            steps=trials,
+            deadline=shared_deadline(todo),
+        )
+        for case, radius in zip(todo, radii, strict=True):
+            case.raise_lower(radius, Evidence.BOUND_PROPAGATION)
+    for case in todo:
+        case.close(Stage.BOUNDS)
+
+
+def search_radius(case: Case) -> float:
+    """The radius of the query, or the one beyond which its domain ends."""
+    region = case.query.region
+    corner = np.maximum(region.center - region.domain.lower, region.domain.upper - region.center)
+    return min(region.radius, float(region.norm.distance(np.zeros_like(corner), corner)))
+
+
+def _close(engine: Engine, case: Case, strongest: Method) -> None:
+    """Bounds inside the attack's distance, polish, and the program for what is left."""
+    problem = _bounded(engine, case, strongest)
+    if case.witness is not None and case.open:
+        before = case.upper
+        _polish(engine, case, problem, case.witness)
+        if case.open and case.upper < WORTH_REBOUNDING * before:
+            problem = _bounded(engine, case, strongest)
+    if case.open:
+        close_by_mip(engine, case, problem)
+
+
+def _polish(engine: Engine, case: Case, problem: OpenProblem, witness: Witness) -> None:
+    with timed([case], Stage.ATTACK):
+        case.offer(closest_in_linear_region(engine, problem.query, problem.bounds, witness, case.deadline()))
+    case.close(Stage.ATTACK)
+
+
+def _bounded(engine: Engine, case: Case, strongest: Method) -> OpenProblem:
+    """The problem inside the known distance; closed at once when bounds exclude every polytope."""
+    with timed([case], Stage.BOUNDS):
+        query = case.shrunk(case.upper)
+        problem = open_problem(engine, query, tuple(range(len(query.unsafe))), strongest, case.deadline())
+        if not problem.polytopes:
+            # Nothing unsafe up to and including the radius: only possible without a witness at it.
+            case.raise_lower(query.region.radius, Evidence.BOUND_PROPAGATION)
+    case.close(Stage.BOUNDS)
+    return problem

@@ -1,0 +1,58 @@
+"""Engine: one network made ready for many queries: its torch forms, its bounds and its solver."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+
+import torch
+
+from mipverify.attack.options import AttackOptions
+from mipverify.bounds.propagate import Propagator
+from mipverify.bounds.torch_network import TorchNetwork
+from mipverify.frontend.network import Network
+from mipverify.solvers.registry import solver_named
+from mipverify.solvers.solver import Solver
+from mipverify.verify.options import VerifyOptions
+
+
+class Engine:
+    """What the stages of a query work with; made once for a network and its options.
+
+    Args:
+        network: the imported network with its deployed form.
+        options: how queries are answered.
+    """
+
+    def __init__(self, network: Network, options: VerifyOptions) -> None:
+        self.network = network
+        self.options = options
+        self.device = choose_device(options.device)
+        self.exact = TorchNetwork(network.graph, device=self.device, dtype=torch.float64)
+        self.propagator = Propagator(self.exact)
+        self.attack_options = AttackOptions(steps=options.attack_steps, restarts=options.restarts)
+        self.lock = threading.Lock()
+
+    @cached_property
+    def single(self) -> TorchNetwork:
+        """The network in float32, for gradients."""
+        return TorchNetwork(self.network.graph, device=self.device, dtype=torch.float32)
+
+    @cached_property
+    def solver(self) -> Solver:
+        """The solver named in the options, loaded when it is first needed."""
+        return solver_named(self.options.solver)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes a CUDA device where there is one.
+
+    Raises:
+        QueryError: cuda was asked for and there is none.
+    """
+    from mipverify.errors import QueryError
+
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise QueryError("no CUDA device was found: choose --device cpu or auto")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")

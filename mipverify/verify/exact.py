@@ -1,0 +1,152 @@
+"""The MIP stage: encode what bounds left open, solve it, and read the answer with care."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mipverify.attack.replay import replay
+from mipverify.bounds.network_bounds import Method, NetworkBounds
+from mipverify.encoding.encode import Encoding, Objective, encode
+from mipverify.milp.result import SolveResult, Termination
+from mipverify.problem.query import Query
+from mipverify.problem.witness import Witness
+from mipverify.solvers.solver import SolveOptions
+from mipverify.verify.bounding import bound, reachable
+from mipverify.verify.case import Case, timed
+from mipverify.verify.certificate import Evidence, Stage
+from mipverify.verify.deadline import Deadline
+from mipverify.verify.engine import Engine
+from mipverify.verify.polish import closest_in_linear_region, deepest_in_linear_region
+
+# Output constraints are relaxed by this share of the output range, so that "infeasible" is said of a
+# slightly larger problem than the one asked about, beyond the solver's feasibility tolerance.
+RELATIVE_SLACK = 1e-6
+# Distances claimed by the solver are lowered by this share of the radius, for the same reason.
+RELATIVE_DISTANCE_SLACK = 2e-6
+
+
+@dataclass(frozen=True, eq=False)
+class OpenProblem:
+    """What is left of a query once its region was bounded.
+
+    Attributes:
+        query: the query, its radius possibly shrunk.
+        bounds: per-neuron bounds over its region.
+        polytopes: positions of the unsafe polytopes still reachable.
+    """
+
+    query: Query
+    bounds: NetworkBounds
+    polytopes: tuple[int, ...]
+
+
+def open_problem(
+    engine: Engine, query: Query, polytopes: Sequence[int], method: Method, deadline: Deadline
+) -> OpenProblem:
+    """Bound the region of `query`, outputs included, and exclude what bounds alone can."""
+    state = bound(engine, [query], method=method, deadline=deadline)
+    (left,) = reachable(engine, state, [query], [polytopes])
+    if left and method >= Method.LINEAR:
+        engine.propagator.refine_output(state)
+    bounds = state.bounds(0)
+    bounds.check()
+    return OpenProblem(query, bounds, left)
+
+
+def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> None:
+    """Is an unsafe point feasible? "Infeasible" is a solver's claim, a replayed point refutes."""
+    graph = engine.network.graph
+    case.num_unstable = problem.bounds.num_unstable(graph)
+    for slack in (_slack(engine, problem), 0.0):
+        with timed([case], Stage.MIP):
+            encoding = encode(
+                graph,
+                problem.query,
+                problem.bounds,
+                objective=Objective.DECIDE,
+                polytopes=problem.polytopes,
+                slack=slack,
+            )
+            result = _solve(engine, case, encoding, SolveOptions(time_limit=case.remaining()))
+            if result.termination is Termination.INFEASIBLE:
+                case.raise_lower(problem.query.region.radius, Evidence.SOLVER_CLAIM)
+            elif result.point is not None:
+                case.offer(_witness_from(engine, case, problem, encoding, result))
+        case.close(Stage.MIP)
+        if result.point is None or not case.open:
+            return
+
+
+def close_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> None:
+    """The closest unsafe point inside the region of `problem`, by one program over all its targets.
+
+    The solver is told that only points closer than the known witness are wanted; when there is none,
+    the witness is the closest one up to the gap.
+    """
+    graph = engine.network.graph
+    case.num_unstable = problem.bounds.num_unstable(graph)
+    radius = problem.query.region.radius
+    with timed([case], Stage.MIP):
+        encoding = encode(
+            graph, problem.query, problem.bounds, objective=Objective.CLOSEST, polytopes=problem.polytopes
+        )
+        # A share of the gap is left for the solver's tolerances and the rounding of the witness.
+        cutoff = case.upper * (1 - case.gap / 4) if case.witness is not None else None
+        result = _solve(
+            engine,
+            case,
+            encoding,
+            SolveOptions(time_limit=case.remaining(), cutoff=cutoff, relative_gap=case.gap / 4),
+        )
+        case.raise_lower(_claimed_distance(result, radius=radius, cutoff=cutoff), Evidence.SOLVER_CLAIM)
+        if result.point is not None:
+            case.offer(_witness_from(engine, case, problem, encoding, result))
+    case.close(Stage.MIP)
+
+
+def _claimed_distance(result: SolveResult, *, radius: float, cutoff: float | None) -> float:
+    """The distance up to which the solver excludes every unsafe point, lowered for its tolerances."""
+    if result.termination in (Termination.ERROR, Termination.UNBOUNDED):
+        return 0.0
+    excluded = result.termination in (Termination.INFEASIBLE, Termination.CUTOFF)
+    if excluded and cutoff is None:
+        return radius
+    limit = radius if cutoff is None else min(cutoff, radius)
+    claimed = limit if excluded else min(result.dual_bound, limit)
+    if not np.isfinite(claimed):
+        return 0.0
+    return max(0.0, claimed - RELATIVE_DISTANCE_SLACK * limit)
+
+
+def _slack(engine: Engine, problem: OpenProblem) -> float:
+    output = engine.network.graph.output
+    low, up = problem.bounds.lower[output], problem.bounds.upper[output]
+    return float(RELATIVE_SLACK * max(np.abs(low).max(), np.abs(up).max()))
+
+
+def _solve(engine: Engine, case: Case, encoding: Encoding, options: SolveOptions) -> SolveResult:
+    from dataclasses import replace
+
+    case.num_binaries = encoding.program.num_binaries
+    settings = replace(options, threads=engine.options.threads, seed=engine.options.seed)
+    result = engine.solver.solve(encoding.program, settings)
+    case.nodes = (case.nodes or 0) + max(0, result.nodes)
+    return result
+
+
+def _witness_from(
+    engine: Engine, case: Case, problem: OpenProblem, encoding: Encoding, result: SolveResult
+) -> Witness | None:
+    """Decode the solver's point; move it within its linear region if it does not replay as it is."""
+    if result.point is None:
+        return None
+    point = encoding.decode(result.point)
+    found = replay(engine.network, problem.query, point)
+    if found is None:
+        found = deepest_in_linear_region(engine, problem.query, problem.bounds, point, case.deadline())
+    if found is not None and case.eps is None:
+        return closest_in_linear_region(engine, problem.query, problem.bounds, found, case.deadline())
+    return found
