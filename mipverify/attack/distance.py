@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mipverify.attack.ascent import Deadline
 from mipverify.attack.batch import Batch, build_batch, common_norm
 from mipverify.attack.candidates import Candidates
 from mipverify.attack.descent import Descent, descend
 from mipverify.attack.options import AttackOptions
+from mipverify.attack.refinement import refine
 from mipverify.attack.restarts import best_rows, restart_points
 from mipverify.attack.selection import (
     as_candidates,
@@ -57,32 +59,41 @@ def attack_distance(
     exact = exact if exact is not None else exact_network(network)
     pairs = promising_polytopes(network, queries, max_targets=options.max_targets)
     batch = build_batch(network, queries, pairs, norm=norm)
-    first = descend(
-        network,
-        batch,
-        batch.center,
-        steps=options.steps,
-        chunk_values=options.chunk_values,
-        deadline=deadline,
-    )
+    first = _search(network, batch, batch.center, options=options, deadline=deadline)
     batches, results = [batch], [first]
     everyone = torch.ones(len(queries), dtype=torch.bool, device=network.device)
     rows = best_rows(batch, -first.distances, everyone, targets=options.restart_targets)
-    if options.restarts and options.steps and not (deadline is not None and deadline()):
+    if options.restarts and not (deadline is not None and deadline()):
         some = batch.take(rows)
         reach = torch.minimum(first.distances[rows], some.radius)
         random = restart_points(some, queries, reach, restarts=options.restarts, seed=seed)
         again = batch.take(rows.repeat(options.restarts))
-        result = descend(
-            network,
-            again,
-            torch.cat(list(random)),
-            steps=options.steps,
-            chunk_values=options.chunk_values,
-            deadline=deadline,
-        )
-        batches, results = [batch, again], [first, result]
+        results.append(_search(network, again, torch.cat(list(random)), options=options, deadline=deadline))
+        batches.append(again)
     return _collect(exact, queries, batches, results, keep=options.keep)
+
+
+def _search(
+    network: TorchNetwork, batch: Batch, start: Tensor, *, options: AttackOptions, deadline: Deadline | None
+) -> Descent:
+    """A descent from `start` [items, n], and the refinement of what it found."""
+    chunk_values = options.chunk_values
+    found = descend(
+        network,
+        batch,
+        start,
+        steps=options.descent_steps,
+        chunk_values=chunk_values,
+        deadline=deadline,
+    )
+    return refine(
+        network,
+        batch,
+        found,
+        steps=options.refinement_steps,
+        chunk_values=chunk_values,
+        deadline=deadline,
+    )
 
 
 def _collect(

@@ -13,7 +13,9 @@ class AttackOptions:
 
     Attributes:
         quick_steps: gradient steps from the centre, against every target, before anything else.
-        steps: gradient steps of one restart (radius), or of one descent (distance).
+        steps: gradient steps of one restart (radius).
+        descent_steps: gradient steps of one descent (distance).
+        refinement_steps: steps to the linearised boundary after a descent (distance).
         restarts: random restarts of a target that the quick phase left open.
         max_targets: polytopes attacked when the unsafe set has more, by margin at the centre.
         restart_targets: the most promising targets of a query that get restarts.
@@ -23,6 +25,8 @@ class AttackOptions:
 
     quick_steps: int = 8
     steps: int = 40
+    descent_steps: int = 20
+    refinement_steps: int = 8
     restarts: int = 4
     max_targets: int = 10
     restart_targets: int = 3
@@ -34,6 +38,6 @@ class AttackOptions:
         for name in ("quick_steps", "max_targets", "restart_targets", "keep", "chunk_values"):
             if getattr(self, name) < 1:
                 raise QueryError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("steps", "restarts"):
+        for name in ("steps", "restarts", "descent_steps", "refinement_steps"):
             if getattr(self, name) < 0:
                 raise QueryError(f"{name} must not be negative, got {getattr(self, name)}")
