@@ -84,13 +84,20 @@ def count(text: str, option: str) -> int | None:
 
 
 def _real(text: str, option: str) -> float:
+    top, slash, bottom = text.partition("/")
     try:
-        value = float(Fraction(text.strip())) if "/" in text else float(text)
+        value = float(Fraction(top.strip()) / _denominator(bottom)) if slash else float(text)
     except (ValueError, ZeroDivisionError, OverflowError):
         raise QueryError(f"{option} must be a number such as 0.05 or 8/255, got {text!r}") from None
     if math.isnan(value):
         raise QueryError(f"{option} must be a number, got NaN")
     return value
+
+
+def _denominator(text: str) -> Fraction:
+    if "/" in text:
+        raise ValueError("a fraction has one bar")
+    return Fraction(text.strip())
 
 
 def _whole(text: str, option: str) -> int:
