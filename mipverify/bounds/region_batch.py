@@ -103,21 +103,31 @@ def _ball_multiplier(gain: Tensor, cap: Tensor, budget: Tensor) -> Tensor:
 
 
 def region_batch(regions: Sequence[Ball], *, device: torch.device, dtype: torch.dtype) -> RegionBatch:
-    """Stack the regions of queries that share their norm; sides are outward-rounded in float64."""
+    """Stack the regions of queries that share their norm; whatever `dtype` cannot hold is rounded outward."""
     boxes = [region.box() for region in regions]
-
-    def stack(arrays: list[np.ndarray]) -> Tensor:
-        return torch.tensor(np.stack(arrays), device=device, dtype=dtype)
-
+    exact_center = torch.tensor(np.stack([region.center for region in regions]))
+    center = exact_center.to(dtype)
     budget = None
     if regions[0].norm is Norm.L1:
         radii = np.array([region.radius for region in regions])
         # A ball that reaches beyond the whole box adds nothing: any finite budget that large will do.
         widest = np.array([2 * float((box.upper - box.lower).sum()) + 1 for box in boxes])
-        budget = torch.tensor(np.minimum(np.nextafter(radii, np.inf), widest), device=device, dtype=dtype)
+        moved = (center.double() - exact_center).abs().sum(1) * (1 + 2.0**-20)
+        reach = torch.tensor(np.minimum(radii, widest))
+        reach = torch.where(moved > 0, torch.nextafter(reach + moved, reach.new_tensor(float("inf"))), reach)
+        budget = _rounded(reach, dtype, up=True).to(device)
     return RegionBatch(
-        stack([box.lower for box in boxes]),
-        stack([box.upper for box in boxes]),
-        stack([region.center for region in regions]),
+        _rounded(torch.tensor(np.stack([box.lower for box in boxes])), dtype, up=False).to(device),
+        _rounded(torch.tensor(np.stack([box.upper for box in boxes])), dtype, up=True).to(device),
+        center.to(device),
         budget,
+    )
+
+
+def _rounded(exact: Tensor, dtype: torch.dtype, *, up: bool) -> Tensor:
+    """`exact` (float64) in `dtype`, moved outward where it had to be rounded inward."""
+    near = exact.to(dtype)
+    short = near.double() < exact if up else near.double() > exact
+    return torch.where(
+        short, torch.nextafter(near, near.new_tensor(float("inf") if up else -float("inf"))), near
     )
