@@ -76,6 +76,7 @@ def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> None:
             elif result.point is not None:
                 case.offer(_witness_from(engine, case, problem, encoding, result))
         case.close(Stage.MIP)
+        _pass_on_interrupt(result)
         if result.point is None or not case.open:
             return
 
@@ -105,6 +106,13 @@ def close_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> None:
         if result.point is not None:
             case.offer(_witness_from(engine, case, problem, encoding, result))
     case.close(Stage.MIP)
+    _pass_on_interrupt(result)
+
+
+def _pass_on_interrupt(result: SolveResult) -> None:
+    """A solver reports Ctrl-C as a result; once that is recorded, the interrupt goes on."""
+    if result.termination is Termination.INTERRUPTED:
+        raise KeyboardInterrupt
 
 
 def _claimed_distance(result: SolveResult, *, radius: float, cutoff: float | None) -> float:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mipverify.attack.replay import replay
 from mipverify.bounds.network_bounds import NetworkBounds
-from mipverify.encoding.encode import Encoding, Objective, encode
+from mipverify.encoding.encode import Encoding, Objective, encode, phases_at
 from mipverify.graph.evaluate import activations
 from mipverify.graph.operators import Float64Array
 from mipverify.problem.query import Query
@@ -27,6 +27,7 @@ Phases = dict[int, NDArray[np.int8]]
 SECONDS_PER_LP = 10.0
 MAX_ROUNDS = 20
 RELATIVE_PROGRESS = 1e-6  # a smaller gain ends the polishing
+TOUCHING = 1e-5  # a pre-activation this small, relative to its layer, lies on a facet
 MARGINS = (1e-7, 1e-6, 1e-5, 1e-4)  # tried in turn, as a share of the outputs: room for float32
 
 
@@ -48,7 +49,7 @@ def _improve(
     engine: Engine, query: Query, bounds: NetworkBounds, witness: Witness, deadline: Deadline
 ) -> Witness | None:
     """The closest witness in the linear region of `witness` or across the facets that its optimum touches."""
-    here = phases_at(engine, witness.point)
+    here = phases_at(engine.network.graph, witness.point)
     found = _closest(engine, query, bounds, here, witness, deadline)
     across = _across_facets(engine, found or witness, here)
     if across is not None:
@@ -62,7 +63,7 @@ def deepest_in_linear_region(
     engine: Engine, query: Query, bounds: NetworkBounds, point: Float64Array, deadline: Deadline
 ) -> Witness | None:
     """The point of largest margin in the linear region of `point`, replayed; None if that fails too."""
-    phases = phases_at(engine, point)
+    phases = phases_at(engine.network.graph, point)
     margins = [float(p.margin(engine.network(point[None]))[0]) for p in query.unsafe]
     target = int(np.argmax(margins))
     encoding = encode(
@@ -72,26 +73,16 @@ def deepest_in_linear_region(
     return None if best is None else replay(engine.network, query, best)
 
 
-def phases_at(engine: Engine, point: Float64Array) -> Phases:
-    """Phase of every ReLU at a point [n], by node: +1 where the pre-activation is >= 0, else -1."""
-    graph = engine.network.graph
-    values = activations(graph, point[None])
-    return {
-        relu: np.where(values[graph.nodes[relu].inputs[0]][0] >= 0, 1, -1).astype(np.int8)
-        for relu in graph.relus
-    }
-
-
 def _across_facets(engine: Engine, witness: Witness, phases: Phases) -> Phases | None:
     """The phases across all facets that the witness (nearly) touches; None if it touches none."""
     graph = engine.network.graph
     values = activations(graph, witness.point[None])
-    flipped, any_flip = {}, False
-    for relu, phase in phases.items():
+    flipped, any_flip = dict(phases), False
+    for relu in graph.relus:
         pre = values[graph.nodes[relu].inputs[0]][0]
-        touching = np.abs(pre) <= 1e-5 * (1e-3 + np.abs(pre).max(initial=0.0))
+        touching = np.abs(pre) <= TOUCHING * (1e-3 + np.abs(pre).max(initial=0.0))
         any_flip = any_flip or bool(touching.any())
-        flipped[relu] = np.where(touching, -phase, phase).astype(np.int8)
+        flipped[relu] = np.where(touching, -phases[relu], phases[relu]).astype(np.int8)
     return flipped if any_flip else None
 
 
