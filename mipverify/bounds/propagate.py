@@ -17,7 +17,8 @@ from mipverify.bounds.substitution import BackwardPass
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.graph.operators import Conv, Dense, MaxPool, Relu, Scale, Select
 
-ROW_BYTES = 2**24  # memory of one tensor of rows; a pass holds about five of them
+# Memory of one tensor of rows; a pass holds about five of them. On a CPU they should stay in its cache.
+ROW_BYTES = {"cpu": 2**21, "cuda": 2**28}
 ROWS_ALONE = 32  # from so many rows on, a sample gets passes of its own
 
 
@@ -26,13 +27,14 @@ class Propagator:
 
     Args:
         network: the network in float64 for claims.
-        row_bytes: memory that one tensor of substituted rows may take.
+        row_bytes: memory that one tensor of substituted rows may take; by default what suits the device.
     """
 
-    def __init__(self, network: TorchNetwork, *, row_bytes: int = ROW_BYTES) -> None:
+    def __init__(self, network: TorchNetwork, *, row_bytes: int | None = None) -> None:
         self.network = network
         self.widest = max(node.size for node in network.graph.nodes)
-        self.rows_at_once = max(1, row_bytes // (self.widest * torch.finfo(network.dtype).bits // 8))
+        memory = ROW_BYTES.get(network.device.type, 2**24) if row_bytes is None else row_bytes
+        self.rows_at_once = max(1, memory // (self.widest * torch.finfo(network.dtype).bits // 8))
         self.facts: dict[int, AffineFacts] = {
             position: affine_facts(network, position)
             for position, node in network.graph
