@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 EMBEDDED = Path(__file__).resolve().parents[1] / "mipverify" / "frontend" / "data" / "digits_test.npz"
 HELD_OUT = 360
@@ -21,6 +20,8 @@ SEED = 2026
 
 def embed_test_set(path: Path = EMBEDDED) -> None:
     """Write the held-out samples, in a shuffled order that mixes the classes."""
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     chosen = np.random.default_rng(SEED).permutation(len(digits.target))[:HELD_OUT]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +35,8 @@ def embed_test_set(path: Path = EMBEDDED) -> None:
 
 def digits_training_set() -> tuple[torch.Tensor, torch.Tensor]:
     """The samples that are not held out: float32 [1437, 1, 8, 8] in [0, 1] and int64 [1437]."""
+    from sklearn.datasets import load_digits
+
     digits = load_digits()
     with np.load(EMBEDDED) as held_out:
         kept = np.setdiff1d(np.arange(len(digits.target)), held_out["index"])

@@ -24,9 +24,10 @@ def load_npz(path: Path) -> Dataset:
         DataError: not an npz file, pickled objects inside, no or several arrays that could be the inputs.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: a single array, not an npz archive; name it .npy")
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path}: a single array, not an npz archive; name it .npy")
+        with archive:
             inputs = archive[_only_key(path, archive.files, INPUT_KEYS, "inputs")]
             labelled = [key for key in LABEL_KEYS if key in archive.files]
             labels = archive[_only_key(path, archive.files, LABEL_KEYS, "labels")] if labelled else None
@@ -50,11 +51,13 @@ def load_npy(path: Path, labels_path: Path | None = None) -> Dataset:
 
 def _read_npy(path: Path) -> NDArray[Any]:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        loaded = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise _unreadable(path, error) from error
-    if not isinstance(array, np.ndarray):
+    if isinstance(loaded, np.lib.npyio.NpzFile):
+        loaded.close()
         raise DataError(f"{path}: an archive of arrays, not a single one; name it .npz")
+    array: NDArray[Any] = loaded
     return array
 
 

@@ -117,12 +117,19 @@ class _PlainUnpickler(pickle.Unpickler):
             return getattr(np, name)
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
             return _empty_array
+        if (module, name) == ("_codecs", "encode"):
+            return _bytes_of
         raise pickle.UnpicklingError(f"refused global {module}.{name}")
 
 
 def _empty_array(_subtype: Any, _shape: Any, _kind: Any) -> NDArray[Any]:
     """The placeholder that a pickled array's state is set on."""
     return np.ndarray.__new__(np.ndarray, (0,), "b")
+
+
+def _bytes_of(text: str, _encoding: str) -> bytes:
+    """The bytes that protocol 2 of Python 3 spells as text."""
+    return text.encode("latin1")
 
 
 def _pickled_batch(content: bytes, source: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -122,7 +122,8 @@ def _stack(files: Sequence[Path], input_size: int) -> NDArray[np.uint8]:
             pixels = pixels[:1]
         if images and pixels.shape != images[0].shape:
             raise DataError(
-                f"{path}: shape {pixels.shape} differs from {images[0].shape} of {files[0].name}; use one shape"
+                f"{path}: shape {pixels.shape} differs from {images[0].shape} of {files[0].name}; "
+                f"resize or remove it"
             )
         images.append(pixels)
     return np.stack(images)
