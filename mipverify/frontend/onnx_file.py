@@ -81,7 +81,9 @@ def _check_opset(model: onnx.ModelProto, origin: str) -> None:
 
 def _load_external_weights(model: onnx.ModelProto, origin: str, folder: Path | None) -> None:
     if folder is None:
-        raise ModelError(f"the weights of {origin} lie in another file: load the network from its path instead")
+        raise ModelError(
+            f"the weights of {origin} lie in another file: load the network from its path instead"
+        )
     try:
         onnx.external_data_helper.load_external_data_for_model(model, str(folder))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:

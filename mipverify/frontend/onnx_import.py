@@ -37,9 +37,7 @@ def import_graph(model: OnnxModel) -> Graph:
     return lowering.graph(_final(model, lowering, scores))
 
 
-def _argument(
-    model: OnnxModel, node: OnnxNode, name: str, values: dict[str, Value]
-) -> Value | None:
+def _argument(model: OnnxModel, node: OnnxNode, name: str, values: dict[str, Value]) -> Value | None:
     if not name:
         return None
     if name in values:

@@ -14,7 +14,7 @@ from mipverify.frontend.onnx_file import standard_opset
 from mipverify.frontend.onnx_node import OnnxNode
 from mipverify.frontend.onnx_scores import Scores, find_scores
 
-_INPUT_TYPES = {
+_INPUT_TYPES: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float32",
     onnx.TensorProto.DOUBLE: "float64",
     onnx.TensorProto.FLOAT16: "float16",
@@ -135,9 +135,7 @@ def open_model(model: onnx.ModelProto, input_shape: Sequence[int] | None = None)
             f"input {read.name!r} of shape {list(read.shape)} has no batch axis of length 1: "
             "all its entries together are one input",
         )
-    return OnnxModel(
-        model, read, scores, _needed(scores.name, nodes, producers), initializers, notices
-    )
+    return OnnxModel(model, read, scores, _needed(scores.name, nodes, producers), initializers, notices)
 
 
 def _needed(name: str, nodes: list[OnnxNode], producers: dict[str, OnnxNode]) -> tuple[OnnxNode, ...]:

@@ -51,6 +51,7 @@ def find_scores(
     """The score output of a model; ModelError where it is unclear.
 
     Args:
+        model: the file.
         producers: the node that makes each value.
         number: the value of a constant with one entry, None for anything else.
     """

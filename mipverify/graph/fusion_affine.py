@@ -52,6 +52,11 @@ def _dense(weight: Approximate, bias: Approximate) -> Dense | None:
     return Dense(value, bias.value, weight.relative_error(), bias.absolute_error())
 
 
+def is_one(op: Scale) -> bool:
+    """Whether y = x + shift, so that weights stay as they are."""
+    return op.relative_error == 0.0 and bool((op.scale == 1.0).all())
+
+
 def _column(numbers: Approximate) -> Approximate:
     return numbers.rearranged(lambda a: a[:, None])
 
@@ -59,7 +64,8 @@ def _column(numbers: Approximate) -> Approximate:
 def scale_after_dense(outer: Scale, inner: Dense) -> Dense | None:
     """s (W x + b) + t = (s W) x + (s b + t)."""
     scale = scale_of(outer)
-    return _dense(_column(scale) * weight_of(inner), scale * bias_of(inner) + shift_of(outer))
+    weight = weight_of(inner) if is_one(outer) else _column(scale) * weight_of(inner)
+    return _dense(weight, scale * bias_of(inner) + shift_of(outer))
 
 
 def dense_after_scale(outer: Dense, inner: Scale) -> Dense | None:
@@ -68,7 +74,9 @@ def dense_after_scale(outer: Dense, inner: Scale) -> Dense | None:
     bias = bias_of(outer)
     if inner.shift.any() or inner.bias_error is not None:
         bias = (weight @ _column(shift_of(inner))).rearranged(lambda a: a[:, 0]) + bias
-    return _dense(weight * scale_of(inner).rearranged(lambda a: a[None, :]), bias)
+    if not is_one(inner):
+        weight = weight * scale_of(inner).rearranged(lambda a: a[None, :])
+    return _dense(weight, bias)
 
 
 def scale_after_scale(outer: Scale, inner: Scale) -> Scale | None:

@@ -97,9 +97,7 @@ class Approximate:
         inherited = (
             np.abs(self.value) * other.error + np.abs(other.value) * self.error + self.error * other.error
         )
-        return Approximate(
-            product, _outward(inherited + _product_error(self.value, other.value, product))
-        )
+        return Approximate(product, _outward(inherited + _product_error(self.value, other.value, product)))
 
     def __truediv__(self, other: Approximate) -> Approximate:
         """Elementwise quotient; ZeroDivisionError where the divisor may be zero."""
@@ -130,7 +128,7 @@ class Approximate:
         return Approximate(self.value @ other.value, np.where(overlap > 0, error, 0.0))
 
     def sqrt(self) -> Approximate:
-        """Elementwise root; |sqrt(a*) - sqrt(a)| <= e / sqrt(a). ValueError for a number not known positive."""
+        """Elementwise root; |sqrt(a*) - sqrt(a)| <= e / sqrt(a). ValueError for what may be negative."""
         if bool((self.value < self.error).any()):
             raise ValueError("a square root of a number that may be negative")
         root = np.sqrt(self.value)

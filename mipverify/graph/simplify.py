@@ -116,9 +116,8 @@ def _rewrite(
 ) -> _Rewrite | None:
     """How `op` can be joined with its arguments.
 
-    Args:
-        arguments: positions in `nodes`, the graph built so far.
-        sole: whether each argument is read by this node alone, so that it goes when it is fused.
+    `arguments` are positions in `nodes`, the graph built so far; `sole` says of each whether it is read
+    by this node alone, so that it goes when it is fused.
     """
     if isinstance(op, Add):
         return _add_of_permutations(op, arguments, sole, nodes)

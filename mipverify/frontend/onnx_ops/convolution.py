@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mipverify.frontend.lowering import Call
-from mipverify.frontend.onnx_ops.windows import read_axes
+from mipverify.frontend.onnx_ops.windows import as_plane, read_axes
 from mipverify.frontend.onnx_values import Tensor, Value
 from mipverify.graph.operators import Conv
 from mipverify.graph.rounding import Approximate
@@ -41,20 +41,14 @@ def conv(call: Call) -> Value:
         call.fail(f"bias {list(bias.value.shape)} does not fit {out_channels} output channels")
     if len(lengths) == 1:
         weight = weight.rearranged(lambda a: a[:, :, None, :])
-    widths = axes if len(axes) == 2 else (None, *axes)
-    (high, wide) = widths
+    high, wide = as_plane(axes)
     op = Conv(
         np.ascontiguousarray(weight.value),
         bias.value,
-        (channels, high.length if high else 1, wide.length),
-        stride=(high.stride if high else 1, wide.stride),
-        pads=(
-            high.before if high else 0,
-            wide.before,
-            max(high.after, 0) if high else 0,
-            max(wide.after, 0),
-        ),
-        dilation=(high.dilation if high else 1, wide.dilation),
+        (channels, high.length, wide.length),
+        stride=(high.stride, wide.stride),
+        pads=(high.before, wide.before, max(high.after, 0), max(wide.after, 0)),
+        dilation=(high.dilation, wide.dilation),
         groups=groups,
         relative_error=call.relative_error(weight),
         bias_error=bias.absolute_error(),

@@ -105,16 +105,14 @@ def _power(call: Call) -> Constant:
     base, exponent = _arguments(call)
     if not _is_float(base) and not _is_float(exponent) and bool((exponent.array >= 0).all()):
         return Constant(np.power(base.array, exponent.array))
-    if exponent.array.size == 1:
-        number, x = float(exponent.array.ravel()[0]), base.approximate()
-        if number == 2.0:
-            return constant_of(x * x)
-        if number == 1.0:
-            return base
-        if number in (0.5, -0.5) and bool((x.value > x.error).all()):
-            root = x.sqrt()
-            return constant_of(root if number > 0 else Approximate.exact(1.0) / root)
-    call.refuse("this power of a constant is not folded: simplify the file (onnxsim)")
+    number, x = float(exponent.array.ravel()[0]), base.approximate()
+    roots = number in (0.5, -0.5) and bool((x.value > x.error).all())
+    if exponent.array.size != 1 or not (number in (1.0, 2.0) or roots):
+        call.refuse("this power of a constant is not folded: simplify the file (onnxsim)")
+    if number in (1.0, 2.0):
+        return constant_of(x if number == 1.0 else x * x)
+    root = x.sqrt()
+    return constant_of(root if number > 0 else Approximate.exact(1.0) / root)
 
 
 def _matrix_product(call: Call) -> Constant:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mipverify.frontend.lowering import Call
 from mipverify.frontend.onnx_ops.convolution import image_shape
-from mipverify.frontend.onnx_ops.windows import Axis, read_axes
+from mipverify.frontend.onnx_ops.windows import Axis, as_plane, read_axes
 from mipverify.frontend.onnx_values import Value
 from mipverify.graph.operators import Conv, MaxPool
 from mipverify.graph.rounding import Approximate
@@ -71,16 +71,14 @@ def average_pool(call: Call) -> Value:
     size = float(counts.flat[0])
     uniform = bool((counts == size).all())
     mean = Approximate.exact(1.0) / Approximate.exact(size if uniform else 1.0)
-    high = axes[0] if len(axes) == 2 else None
-    wide = axes[-1]
-    kernel = (high.kernel if high else 1, wide.kernel)
+    high, wide = as_plane(axes)
     op = Conv(
-        np.full((channels, 1, *kernel), float(mean.value)),
+        np.full((channels, 1, high.kernel, wide.kernel), float(mean.value)),
         np.zeros(channels),
-        (channels, high.length if high else 1, wide.length),
-        stride=(high.stride if high else 1, wide.stride),
-        pads=(high.before if high else 0, wide.before, max(high.after, 0) if high else 0, max(wide.after, 0)),
-        dilation=(high.dilation if high else 1, wide.dilation),
+        (channels, high.length, wide.length),
+        stride=(high.stride, wide.stride),
+        pads=(high.before, wide.before, max(high.after, 0), max(wide.after, 0)),
+        dilation=(high.dilation, wide.dilation),
         groups=channels,
         relative_error=call.relative_error(mean),
     )

@@ -96,9 +96,7 @@ def _reduced(call: Call, x: Tensor, axes: list[int], *, mean: bool) -> Tensor:
         )
         return call.emit(depthwise, [x], shape)
     front = call.move(x, lambda a: np.moveaxis(a, axes, range(len(axes))))
-    pointwise = Conv(
-        np.full((1, terms, 1, 1), factor), np.zeros(1), (terms, 1, kept), relative_error=error
-    )
+    pointwise = Conv(np.full((1, terms, 1, 1), factor), np.zeros(1), (terms, 1, kept), relative_error=error)
     return call.emit(pointwise, [front], shape)
 
 

@@ -37,6 +37,14 @@ class Axis:
         return np.asarray(starts[:, None] + np.arange(self.kernel)[None, :] * self.dilation)
 
 
+FLAT = Axis(length=1, kernel=1, stride=1, dilation=1, before=0, after=0, count=1, padded_end=1)
+
+
+def as_plane(axes: tuple[Axis, ...]) -> tuple[Axis, Axis]:
+    """The axes of a two-dimensional image; a one-dimensional one has height 1."""
+    return (axes[0], axes[1]) if len(axes) == 2 else (FLAT, axes[0])
+
+
 def read_axes(call: Call, lengths: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[Axis, ...]:
     """The windows of a Conv or pooling node over an image with these lengths."""
     rank = len(lengths)
