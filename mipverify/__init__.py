@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mipverify.frontend.dataset import Dataset
     from mipverify.frontend.datasets import load_dataset
     from mipverify.frontend.network import Network
     from mipverify.frontend.network import load_network as load
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
+    "Dataset",
     "Evidence",
     "Network",
     "Record",
@@ -42,6 +44,7 @@ __all__ = [
 
 _HOMES = {
     "Certificate": ("mipverify.verify.certificate", "Certificate"),
+    "Dataset": ("mipverify.frontend.dataset", "Dataset"),
     "Evidence": ("mipverify.verify.certificate", "Evidence"),
     "Network": ("mipverify.frontend.network", "Network"),
     "Record": ("mipverify.verify.record", "Record"),

@@ -50,6 +50,7 @@ def test_a_batch_that_ends_early_leaves_errors_not_gaps(count: int, answered: in
 @pytest.mark.parametrize("error", [SoundnessError("crossed"), QueryError("negative"), KeyboardInterrupt()])
 def test_what_concerns_the_whole_run_ends_it(error: BaseException) -> None:
     def ask(start: int, stop: int) -> Iterator[Certificate]:
+        assert (start, stop) == (0, 3)
         yield certificate(start)
         raise error
 

@@ -1,0 +1,72 @@
+"""What stops a run keeps what is finished."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mipverify.cli import session
+from mipverify.errors import SoundnessError
+from mipverify.verify.certificate import Certificate
+from tests.cli.conftest import MLP, Invoke, json_lines, start
+
+
+def test_ctrl_c_saves_what_is_finished(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start("distance", MLP, "-n", "all", "--batch-size", "1", "--json", "--out", out)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "interrupted" in errors
+    printed = json_lines(first + rest)
+    saved = json_lines((out / "records.jsonl").read_text())
+    assert saved == printed
+    assert [record["index"] for record in saved] == list(range(len(saved)))
+    assert 1 <= len(saved) < 360
+    assert json.loads((out / "summary.json").read_text())["total"] == len(saved)
+    assert f"samples            {len(saved)} of 360" in errors
+    for record in saved:
+        if record["counterexample"]:
+            assert (out / record["counterexample"]["file"]).exists()
+
+
+def test_a_soundness_alarm_ends_the_run_with_code_4(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = session.answers
+
+    def contradicted(*arguments: object) -> Iterator[Certificate | Exception]:
+        yield next(answers(*arguments))  # type: ignore[arg-type]
+        raise SoundnessError("lower bound 2 exceeds upper bound 1")
+
+    monkeypatch.setattr(session, "answers", contradicted)
+    out = tmp_path / "run"
+    result = invoke("certify", MLP, "--eps", "0.01", "-n", "5", "--json", "--out", out)
+    assert result.exit_code == 4
+    assert "soundness alarm: lower bound 2 exceeds upper bound 1" in result.stderr
+    assert len(json_lines(result.stdout)) == 1
+    assert len((out / "records.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_failing_sample_is_an_error_record_and_the_run_goes_on(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = session.answers
+
+    def failing(*arguments: object) -> Iterator[Certificate | Exception]:
+        for position, answer in enumerate(answers(*arguments)):  # type: ignore[arg-type]
+            yield ZeroDivisionError("oops") if position == 1 else answer
+
+    monkeypatch.setattr(session, "answers", failing)
+    result = invoke("certify", MLP, "--eps", "0.01", "-n", "3", "--json")
+    statuses = [record["status"] for record in json_lines(result.stdout)]
+    assert statuses == ["verified", "error", "verified"]
+    assert json_lines(result.stdout)[1]["error"] == "ZeroDivisionError: oops"
+    assert result.exit_code == 3
