@@ -45,3 +45,31 @@ class SolveResult:
     seconds: float
     solver: str
     message: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class LpResult:
+    """Outcome of one solve of a linear program.
+
+    Attributes:
+        termination: why the solver stopped.
+        point: primal values, [columns], or None.
+        duals: row duals y, [rows], or None; c - A'y are the reduced costs.
+        objective: cost of `point`, offset included, or None.
+        dual_bound: rigorous lower bound on the optimal cost, recomputed from the duals with all rounding
+            errors covered; -inf without duals. For an infeasible program +inf if a dual ray proves it.
+        iterations: simplex iterations.
+        seconds: wall time of the solve.
+        solver: name and version.
+        message: the solver's own status text.
+    """
+
+    termination: Termination
+    point: Float64Array | None
+    duals: Float64Array | None
+    objective: float | None
+    dual_bound: float
+    iterations: int
+    seconds: float
+    solver: str
+    message: str = ""

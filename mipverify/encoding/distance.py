@@ -1,0 +1,130 @@
+r"""The input region: box and ball around x, and the distance as a cost.
+
+Inputs are displacements \(d = (a - x) / \sigma\), where the power of two \(\sigma\) is at least the largest
+displacement in the region, so that \(|d| \le 1\) for any radius. Sides are rounded outward: the program
+never holds less than the region.
+
+- linf: \(d\) in its box; for a distance also \(-\rho \le d_i \le \rho\), and \(\sigma \rho\) is the cost.
+- l1: \(d = p - n\) with \(p, n \ge 0\) and \(\sum_i p_i + n_i \le \text{radius} / \sigma\); the sum is the
+  cost of a distance. (\(p_i n_i = 0\) is not needed: a larger sum only excludes the point,
+  it never admits another.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from mipverify.encoding.affine import AffineForm, entry_rows
+from mipverify.encoding.program_draft import ProgramDraft, grouped_rows
+from mipverify.encoding.variables import Block, InputBlock, RadiusBlock
+from mipverify.errors import QueryError
+from mipverify.graph.operators import Float64Array, IndexArray
+from mipverify.milp.scaling import power_of_two
+from mipverify.problem.norm import Norm
+from mipverify.problem.region import Ball, Box
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedInput:
+    """The input node over the columns.
+
+    Attributes:
+        form: the input a as an affine form, [n].
+        blocks: its columns.
+        cost: D(x, a) as a cost over the columns so far; empty unless a distance was asked for.
+    """
+
+    form: AffineForm
+    blocks: tuple[Block, ...]
+    cost: Float64Array
+
+
+def encode_input(draft: ProgramDraft, region: Ball, *, with_distance: bool) -> EncodedInput:
+    """Add the columns and rows of `region`; `with_distance` also those of D(x, a).
+
+    Raises:
+        QueryError: the norm has no exact linear encoding.
+    """
+    if region.norm not in (Norm.LINF, Norm.L1):
+        raise QueryError(f"norm {region.norm} cannot be encoded exactly yet: choose linf or l1")
+    box = Box(region.center, region.center) if region.radius == 0 else region.box()
+    below, above = _outward_difference(box, region.center)
+    free = np.flatnonzero(below < above)
+    unit = _unit(below, above)
+    if region.norm is Norm.L1:
+        return _encode_l1(draft, region, (below / unit, above / unit), free, unit)
+    columns = draft.add_columns(below[free] / unit, above[free] / unit)
+    matrix = entry_rows(free, columns, np.full(free.size, unit), (region.center.size, draft.num_columns))
+    constant = region.center.copy()  # x lies in the box, so a feature of no width is fixed at x
+    blocks: tuple[Block, ...] = (InputBlock(columns, free, region.center[free], unit, 0),)
+    if not with_distance:
+        return EncodedInput(AffineForm(matrix, constant), blocks, np.empty(0))
+    radius = _encode_radius(draft, columns, below[free] / unit, above[free] / unit)
+    cost = np.zeros(draft.num_columns)
+    cost[radius] = unit
+    blocks = (*blocks, RadiusBlock(radius, region.center, unit))
+    return EncodedInput(AffineForm(matrix, constant), blocks, cost)
+
+
+def _unit(below: Float64Array, above: Float64Array) -> float:
+    reach = np.maximum(np.abs(below), np.abs(above))
+    reach = reach[np.isfinite(reach) & (reach > 0)]
+    return float(power_of_two(reach.max())) if reach.size else 1.0
+
+
+def _outward_difference(box: Box, center: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """(lower - x, upper - x), rounded outward where the subtraction is not exact."""
+    below, above = box.lower - center, box.upper - center
+    below = np.where(_subtraction_error(box.lower, center) < 0, np.nextafter(below, -np.inf), below)
+    above = np.where(_subtraction_error(box.upper, center) > 0, np.nextafter(above, np.inf), above)
+    return below, above
+
+
+def _subtraction_error(a: Float64Array, b: Float64Array) -> Float64Array:
+    """The exact value of (a - b) - fl(a - b) (Knuth's TwoSum); 0 where a is infinite."""
+    with np.errstate(invalid="ignore"):
+        rounded = a - b
+        part = rounded - a
+        error = (a - (rounded - part)) - (b + part)
+    return np.where(np.isfinite(rounded), error, 0.0)
+
+
+def _encode_radius(
+    draft: ProgramDraft, columns: IndexArray, below: Float64Array, above: Float64Array
+) -> IndexArray:
+    """A column rho >= |d_i| for all i."""
+    reach = float(np.maximum(-below, above).max(initial=0.0))
+    radius = draft.add_columns(np.zeros(1), np.array([reach]))
+    for sign, moves in ((1.0, above > 0), (-1.0, below < 0)):
+        chosen = columns[moves]
+        rho = np.full(chosen.size, radius[0])
+        rows = grouped_rows([chosen, rho], [np.float64(sign), np.float64(-1.0)], draft.num_columns)
+        draft.add_rows(rows, -np.inf, 0.0)
+    return radius
+
+
+def _encode_l1(
+    draft: ProgramDraft,
+    region: Ball,
+    sides: tuple[Float64Array, Float64Array],
+    free: IndexArray,
+    unit: float,
+) -> EncodedInput:
+    below, above = sides
+    size = region.center.size
+    total = sparse.csr_array((size, draft.num_columns))
+    blocks: list[Block] = []
+    for sign, reach in ((1, above), (-1, -below)):
+        moving = free[reach[free] > 0]
+        columns = draft.add_columns(np.zeros(moving.size), reach[moving])
+        entries = entry_rows(moving, columns, np.full(moving.size, sign * unit), (size, draft.num_columns))
+        total = sparse.csr_array((total.data, total.indices, total.indptr), shape=entries.shape) + entries
+        blocks.append(InputBlock(columns, moving, region.center[moving], unit, sign))
+    if np.isfinite(region.radius) and draft.num_columns:
+        ones = sparse.csr_array(np.ones((1, draft.num_columns)))
+        draft.add_rows(ones, -np.inf, np.nextafter(region.radius / unit, np.inf))
+    form = AffineForm(total, region.center.copy())
+    return EncodedInput(form, tuple(blocks), np.full(draft.num_columns, unit))

@@ -1,0 +1,91 @@
+"""ProgramDraft: a mixed-integer program while its columns and rows are being collected."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from mipverify.encoding.affine import widen
+from mipverify.graph.operators import Float64Array, IndexArray
+from mipverify.milp.program import MixedIntegerProgram
+from mipverify.milp.scaling import power_of_two
+
+
+class ProgramDraft:
+    """Columns and rows in the order in which they are added."""
+
+    def __init__(self) -> None:
+        self._lower: list[Float64Array] = []
+        self._upper: list[Float64Array] = []
+        self._integral: list[NDArray[np.bool_]] = []
+        self._rows: list[sparse.csr_array] = []
+        self._row_lower: list[Float64Array] = []
+        self._row_upper: list[Float64Array] = []
+        self.num_columns = 0
+
+    def add_columns(self, lower: Float64Array, upper: Float64Array, *, integral: bool = False) -> IndexArray:
+        """New columns with these bounds; returns their positions, [count]."""
+        count = lower.size
+        self._lower.append(lower)
+        self._upper.append(upper)
+        self._integral.append(np.full(count, integral))
+        self.num_columns += count
+        return np.arange(self.num_columns - count, self.num_columns)
+
+    def add_rows(self, matrix: sparse.csr_array, lower: ArrayLike, upper: ArrayLike) -> None:
+        """Rows lower <= matrix @ v <= upper; each is divided by a power of two near its largest coefficient.
+
+        Division by a power of two rounds nothing, and a solver's absolute tolerance then means the
+        same in every row.
+        """
+        count = matrix.shape[0]
+        if count == 0:
+            return
+        sizes = row_maxima(matrix)
+        unit = power_of_two(np.where(sizes > 0, np.clip(sizes, 2.0**-500, 2.0**500), 1.0))
+        data = matrix.data / np.repeat(unit, np.diff(matrix.indptr))
+        scaled = sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+        self._rows.append(scaled)
+        self._row_lower.append(np.broadcast_to(np.asarray(lower, dtype=np.float64), (count,)) / unit)
+        self._row_upper.append(np.broadcast_to(np.asarray(upper, dtype=np.float64), (count,)) / unit)
+
+    def column_bounds(self) -> tuple[Float64Array, Float64Array]:
+        """Lower and upper bounds of all columns so far."""
+        return np.concatenate([*self._lower, np.empty(0)]), np.concatenate([*self._upper, np.empty(0)])
+
+    def finish(self, cost: Float64Array, offset: float) -> MixedIntegerProgram:
+        """The program of minimising cost'v + offset; `cost` may be shorter than the columns."""
+        lower, upper = self.column_bounds()
+        full = np.zeros(self.num_columns)
+        full[: cost.size] = cost
+        blocks = [widen(block, self.num_columns) for block in self._rows]
+        matrix = sparse.vstack(blocks, format="csr") if blocks else sparse.csr_array((0, self.num_columns))
+        return MixedIntegerProgram(
+            cost=full,
+            matrix=sparse.csr_array(matrix),
+            row_lower=np.concatenate([*self._row_lower, np.empty(0)]),
+            row_upper=np.concatenate([*self._row_upper, np.empty(0)]),
+            lower=lower,
+            upper=upper,
+            integral=np.concatenate([*self._integral, np.empty(0, dtype=np.bool_)]),
+            offset=offset,
+        )
+
+
+def row_maxima(matrix: sparse.csr_array) -> Float64Array:
+    """Largest absolute coefficient of every row, 0 for empty rows."""
+    result = np.zeros(matrix.shape[0])
+    filled = np.flatnonzero(np.diff(matrix.indptr))
+    if filled.size:
+        result[filled] = np.maximum.reduceat(np.abs(matrix.data), matrix.indptr[filled])
+    return result
+
+
+def grouped_rows(columns: list[IndexArray], values: list[ArrayLike], width: int) -> sparse.csr_array:
+    """Rows with one entry a term: row r is sum_k values[k][r] * v[columns[k][r]]."""
+    count = columns[0].size
+    data = np.stack([np.broadcast_to(np.asarray(v, dtype=np.float64), (count,)) for v in values], axis=1)
+    indices = np.stack(columns, axis=1)
+    indptr = np.arange(count + 1) * len(columns)
+    return sparse.csr_array((data.ravel(), indices.ravel(), indptr), shape=(count, width))

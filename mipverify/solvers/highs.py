@@ -1,0 +1,327 @@
+"""HiGHS through highspy: the default solver; the only file that imports highspy.
+
+Habits of HiGHS 1.15 that this file deals with:
+
+- With an `objective_bound` it can report *optimal* for a point worse than the bound: such an answer is
+  read as `CUTOFF`.
+- NaN coefficients are accepted silently: programs are checked first. Entries up to `small_matrix_value`
+  are dropped: they are moved into the row bounds before.
+- A change of `threads` after the first solve in a thread fails without an exception: every solve runs in
+  a thread of its own, which also lets Ctrl-C through.
+- The cost is scaled to a largest coefficient of about 1, since tolerances and the gap are absolute.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from math import inf, isfinite
+from typing import Any
+
+import highspy
+import numpy as np
+
+from mipverify.graph.operators import Float64Array, IndexArray
+from mipverify.milp.check import check_program, violation, without_tiny_entries
+from mipverify.milp.dual_bound import safe_dual_bound
+from mipverify.milp.program import MixedIntegerProgram
+from mipverify.milp.result import LpResult, SolveResult, Termination
+from mipverify.milp.scaling import power_of_two
+from mipverify.solvers.solver import SolveOptions
+
+FEASIBILITY_TOLERANCE = 1e-9
+SMALL_ENTRY = 1e-12  # the smallest `small_matrix_value` of HiGHS
+POINT_TOLERANCE = 1e-6  # a "solution" that violates the program by more is an error
+_POLL_SECONDS = 0.05
+
+_Status = highspy.HighsModelStatus
+# Statuses that are not listed are errors: none of them says anything about the program.
+TERMINATIONS = {
+    _Status.kOptimal: Termination.OPTIMAL,
+    _Status.kInfeasible: Termination.INFEASIBLE,
+    _Status.kUnbounded: Termination.UNBOUNDED,
+    _Status.kObjectiveBound: Termination.CUTOFF,
+    _Status.kObjectiveTarget: Termination.TARGET,
+    _Status.kTimeLimit: Termination.TIME_LIMIT,
+    _Status.kIterationLimit: Termination.TIME_LIMIT,
+    _Status.kSolutionLimit: Termination.TIME_LIMIT,
+    _Status.kMemoryLimit: Termination.TIME_LIMIT,
+    _Status.kInterrupt: Termination.INTERRUPTED,
+}
+
+
+class HighsSolver:
+    """HiGHS as a `Solver`, with linear programs besides."""
+
+    @property
+    def name(self) -> str:
+        """Name and version."""
+        return _solver_name()
+
+    def solve(self, program: MixedIntegerProgram, options: SolveOptions) -> SolveResult:
+        """Minimise a mixed-integer program (see `Solver.solve`).
+
+        Raises:
+            SolverError: the program holds NaN or cannot be represented.
+        """
+        check_program(program)
+        if not program.integral.any():
+            return _as_solve_result(self.solve_lp(program, options), options)
+        scale = _cost_scale(program)
+        highs, passed = _load(without_tiny_entries(program, SMALL_ENTRY), scale)
+        _set_options(highs, options, scale)
+        if options.start is not None:
+            solution = highspy.HighsSolution()
+            solution.col_value = options.start
+            highs.setSolution(solution)
+        run = _run(highs, options.stop) if passed else _Run(highspy.HighsStatus.kError, 0.0)
+        return _read_mip(highs, run, program, options, scale)
+
+    def solve_lp(self, program: MixedIntegerProgram, options: SolveOptions) -> LpResult:
+        """Minimise the linear relaxation of a program, with duals and a rigorous bound."""
+        check_program(program)
+        return HighsLp(program).solve(options)
+
+
+class HighsLp:
+    """A linear program that is solved again and again from its last basis.
+
+    Args:
+        program: the program; integrality is ignored.
+    """
+
+    def __init__(self, program: MixedIntegerProgram) -> None:
+        check_program(program)
+        self._program = replace(program, integral=np.zeros(program.num_columns, dtype=np.bool_))
+        self._scale = _cost_scale(program)
+        self._highs, self._passed = _load(without_tiny_entries(self._program, SMALL_ENTRY), self._scale)
+
+    def set_cost(self, cost: Float64Array, offset: float = 0.0) -> None:
+        """Replace the cost, [columns], and its constant."""
+        self._program = replace(self._program, cost=cost, offset=offset)
+        check_program(self._program)
+        self._scale = _cost_scale(self._program)
+        self._highs.changeColsCost(
+            cost.size, np.arange(cost.size, dtype=np.int32), np.ascontiguousarray(cost / self._scale)
+        )
+        self._highs.changeObjectiveOffset(offset / self._scale)
+
+    def set_bounds(self, columns: IndexArray, lower: Float64Array, upper: Float64Array) -> None:
+        """Tighten the bounds of some columns (ascending positions); [columns.size] each.
+
+        Bounds may be widened again, but not beyond those the session started with: the tiny entries that
+        were dropped then are accounted for within them.
+        """
+        new_lower, new_upper = self._program.lower.copy(), self._program.upper.copy()
+        new_lower[columns], new_upper[columns] = lower, upper
+        self._program = replace(self._program, lower=new_lower, upper=new_upper)
+        self._highs.changeColsBounds(columns.size, columns.astype(np.int32), lower, upper)
+
+    def solve(self, options: SolveOptions) -> LpResult:
+        """Minimise from the last basis; the bound is recomputed from the duals."""
+        _set_options(self._highs, options, self._scale)
+        run = _run(self._highs, options.stop) if self._passed else _Run(highspy.HighsStatus.kError, 0.0)
+        return self._read(run)
+
+    def _read(self, run: _Run) -> LpResult:
+        highs, program, scale = self._highs, self._program, self._scale
+        status = highs.getModelStatus()
+        info, solution = highs.getInfo(), highs.getSolution()
+        termination = TERMINATIONS.get(status, Termination.ERROR)
+        if run.status == highspy.HighsStatus.kError:
+            termination = Termination.ERROR
+        point, objective, duals, bound = None, None, None, -inf
+        message = highs.modelStatusToString(status)
+        if termination is Termination.INFEASIBLE:
+            bound = _infeasibility_bound(highs, program)
+        elif termination is not Termination.ERROR:
+            if solution.dual_valid:
+                duals = np.array(solution.row_dual) * scale
+                bound = safe_dual_bound(program, duals)
+            if solution.value_valid and info.primal_solution_status == highspy.kSolutionStatusFeasible:
+                point = np.array(solution.col_value)
+                objective = float(program.cost @ point + program.offset)
+        if point is not None and violation(program, point) > POINT_TOLERANCE:
+            message = f"{message}, but its point violates the program by {violation(program, point):.3g}"
+            termination, point, objective = Termination.ERROR, None, None
+        return LpResult(
+            termination=termination,
+            point=point,
+            duals=duals,
+            objective=objective,
+            dual_bound=bound,
+            iterations=int(info.simplex_iteration_count),
+            seconds=run.seconds,
+            solver=_solver_name(),
+            message=message,
+        )
+
+
+@dataclass(frozen=True)
+class _Run:
+    status: highspy.HighsStatus
+    seconds: float
+
+
+def _solver_name() -> str:
+    return f"HiGHS {highspy.HIGHS_VERSION_MAJOR}.{highspy.HIGHS_VERSION_MINOR}.{highspy.HIGHS_VERSION_PATCH}"
+
+
+def _cost_scale(program: MixedIntegerProgram) -> float:
+    largest = float(np.abs(program.cost).max(initial=0.0))
+    return float(power_of_two(largest)) if largest > 0 else 1.0
+
+
+def _load(program: MixedIntegerProgram, scale: float) -> tuple[Any, bool]:
+    """A Highs object that holds the program; False if it was refused."""
+    lp = highspy.HighsLp()
+    lp.num_col_, lp.num_row_ = program.num_columns, program.num_rows
+    lp.col_cost_ = program.cost / scale
+    lp.offset_ = program.offset / scale
+    lp.col_lower_, lp.col_upper_ = program.lower, program.upper
+    lp.row_lower_, lp.row_upper_ = program.row_lower, program.row_upper
+    matrix = lp.a_matrix_
+    matrix.format_ = highspy.MatrixFormat.kRowwise
+    matrix.num_col_, matrix.num_row_ = program.num_columns, program.num_rows
+    matrix.start_ = program.matrix.indptr.astype(np.int32)
+    matrix.index_ = program.matrix.indices.astype(np.int32)
+    matrix.value_ = program.matrix.data
+    if program.integral.any():
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[int(flag)] for flag in program.integral]
+    highs: Any = highspy.Highs()  # type: ignore[no-untyped-call]
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("small_matrix_value", SMALL_ENTRY)
+    return highs, highs.passModel(lp) != highspy.HighsStatus.kError
+
+
+def _set_options(highs: Any, options: SolveOptions, scale: float) -> None:
+    settings: dict[str, float | int | bool | str] = {
+        "output_flag": options.log,
+        "threads": options.threads,
+        "random_seed": options.seed,
+        "time_limit": highs.getRunTime() + options.time_limit,
+        "mip_rel_gap": options.relative_gap,
+        "mip_abs_gap": FEASIBILITY_TOLERANCE,
+        "mip_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+        "primal_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+        "dual_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+        "mip_allow_restart": False,
+        "objective_bound": inf if options.cutoff is None else options.cutoff / scale,
+        "objective_target": -inf if options.target is None else options.target / scale,
+    }
+    if options.node_limit is not None:
+        settings["mip_max_nodes"] = options.node_limit
+    for name, value in settings.items():
+        if highs.setOptionValue(name, value) == highspy.HighsStatus.kError:
+            raise ValueError(f"HiGHS refuses {name} = {value}")
+
+
+def _run(highs: Any, stop: threading.Event | None) -> _Run:
+    """Run in a thread of its own; Ctrl-C or `stop` cancels the run and waits for it to end."""
+    highs.HandleUserInterrupt = True
+    outcome: list[highspy.HighsStatus] = []
+    finished = threading.Event()
+
+    def work() -> None:
+        try:
+            outcome.append(highs.run())
+        finally:
+            finished.set()
+
+    begin = time.perf_counter()
+    thread = threading.Thread(target=work, name="highs", daemon=True)
+    thread.start()
+    while not finished.is_set():
+        try:
+            if stop is not None and stop.is_set():
+                highs.cancelSolve()
+            finished.wait(_POLL_SECONDS)
+        except KeyboardInterrupt:
+            highs.cancelSolve()
+    thread.join()
+    seconds = time.perf_counter() - begin
+    return _Run(outcome[0] if outcome else highspy.HighsStatus.kError, seconds)
+
+
+def _read_mip(
+    highs: Any, run: _Run, program: MixedIntegerProgram, options: SolveOptions, scale: float
+) -> SolveResult:
+    """The result of a run, in the program's own units; anything doubtful becomes ERROR."""
+    status, info = highs.getModelStatus(), highs.getInfo()
+    termination = TERMINATIONS.get(status, Termination.ERROR)
+    message = highs.modelStatusToString(status)
+    if run.status == highspy.HighsStatus.kError:
+        termination = Termination.ERROR
+    point, objective, bound = None, None, -inf
+    if termination is not Termination.ERROR:
+        if info.primal_solution_status == highspy.kSolutionStatusFeasible:
+            point = np.array(highs.getSolution().col_value)
+            objective = float(program.cost @ point + program.offset)
+        bound = float(info.mip_dual_bound) * scale
+        if termination in (Termination.INFEASIBLE, Termination.CUTOFF):
+            bound = inf
+    if point is not None and (excess := violation(program, point)) > POINT_TOLERANCE:
+        message = f"{message}, but its point violates the program by {excess:.3g}"
+        termination, point, objective, bound = Termination.ERROR, None, None, -inf
+    if termination is Termination.OPTIMAL and point is None:
+        message = f"{message}, but without a point"
+        termination, bound = Termination.ERROR, -inf
+    result = SolveResult(
+        termination=termination,
+        point=point,
+        objective=objective,
+        dual_bound=bound if bound == bound else -inf,
+        nodes=max(0, int(info.mip_node_count)),
+        seconds=run.seconds,
+        solver=_solver_name(),
+        message=message,
+    )
+    return result if options.cutoff is None else apply_cutoff(result, options.cutoff)
+
+
+def apply_cutoff(result: SolveResult, cutoff: float) -> SolveResult:
+    """The same result for a caller who wants only points below `cutoff`.
+
+    *Infeasible* then means that there are none below the cutoff, and so does *optimal* at or above it; no
+    bound beyond the cutoff is claimed, for the solver has not looked there.
+    """
+    wanted = result.objective is not None and result.objective < cutoff
+    finished = result.termination in (Termination.OPTIMAL, Termination.INFEASIBLE, Termination.CUTOFF)
+    termination = Termination.CUTOFF if finished and not wanted else result.termination
+    return replace(
+        result,
+        termination=termination,
+        point=result.point if wanted else None,
+        objective=result.objective if wanted else None,
+        dual_bound=min(result.dual_bound, cutoff),
+    )
+
+
+def _infeasibility_bound(highs: Any, program: MixedIntegerProgram) -> float:
+    """+inf if a dual ray proves that the program is infeasible, rounding errors covered; else -inf."""
+    _, exists, ray = highs.getDualRay()
+    if not exists:
+        return -inf
+    zero = np.zeros(program.num_columns)
+    rays = (np.asarray(ray), -np.asarray(ray))
+    return inf if max(safe_dual_bound(program, y, cost=zero) for y in rays) > 0 else -inf
+
+
+def _as_solve_result(result: LpResult, options: SolveOptions) -> SolveResult:
+    """A linear program solved through the interface for mixed-integer ones."""
+    bound = inf if result.termination is Termination.INFEASIBLE else result.dual_bound
+    if result.objective is not None and isfinite(bound):
+        bound = min(bound, result.objective)
+    plain = SolveResult(
+        termination=result.termination,
+        point=result.point,
+        objective=result.objective,
+        dual_bound=bound,
+        nodes=0,
+        seconds=result.seconds,
+        solver=result.solver,
+        message=result.message,
+    )
+    return plain if options.cutoff is None else apply_cutoff(plain, options.cutoff)
