@@ -95,7 +95,7 @@ def _show_nodes(network: Network, terminal: Terminal) -> None:
                 "x".join(str(extent) for extent in node.shape),
                 num_parameters(node) or "",
                 node.size if isinstance(node.op, Relu) else "",
-            )
+            ).rstrip()
         )
     terminal.result("")
 

@@ -121,11 +121,11 @@ def _best_normalisation(
 
 
 def _channel_of_feature(shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Channel of each flat feature: the axis of extent 3, if there is one; flat inputs are channels-first."""
+    """Channel of each flat feature: the axis of extent 3 of an image, else one channel."""
     size = int(np.prod(shape, dtype=np.int64))
     if len(shape) == 3 and shape[-1] == 3 and shape[0] != 3:
         return np.arange(size) % 3
-    if (len(shape) == 3 and shape[0] == 3) or shape == (3072,):
+    if len(shape) == 3 and shape[0] == 3:
         return np.repeat(np.arange(3), size // 3)
     return np.zeros(size, dtype=np.int64)
 

@@ -39,16 +39,17 @@ def num_entries(node: Node) -> int:
 def worst_program(graph: Graph) -> ProgramSize:
     """Size of the exact program when no neuron is stable: an upper limit that bounds bring down.
 
-    Columns: the inputs; value and binary of each ReLU; value of each pool and a binary for each of its
-    entries. Rows: three a ReLU; two for each pool entry and one a pool; affine values are substituted.
+    Columns: the inputs; positive part, negative part and phase of each ReLU; value of each pool, value and
+    binary of each of its entries. Rows: three a ReLU; three for each pool entry and one a pool. Other
+    affine values are substituted; what the question adds (distance, output constraint) is not counted.
     """
     pools = [node for node in graph.nodes if isinstance(node.op, MaxPool)]
     pooled = sum(node.size for node in pools)
     entries = sum(num_entries(node) for node in pools)
     relus = graph.num_relus
     return ProgramSize(
-        columns=graph.input_size + 2 * relus + pooled + entries,
-        rows=3 * relus + pooled + 2 * entries,
+        columns=graph.input_size + 3 * relus + pooled + 2 * entries,
+        rows=3 * relus + pooled + 3 * entries,
         binaries=relus + entries,
     )
 
