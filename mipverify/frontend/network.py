@@ -61,14 +61,15 @@ class Network:
         """f(x) in float64, [m] for one input or [batch, m] for a batch, in raw units.
 
         Args:
-            x: one input of any shape with n entries, or a batch whose entries along the first axis are.
+            x: one input of any shape with n entries, or a batch whose entries along the first axis are;
+                [1, n] is a batch of one.
 
         Raises:
             DataError: a shape that is neither.
         """
         array = np.asarray(x, dtype=np.float64)
         size = self.graph.input_size
-        batch_of_one = array.shape in ((1, size), (1, *self.input_shape)) and array.shape != self.input_shape
+        batch_of_one = array.shape in ((1, size), (1, *self.input_shape))
         if array.size == size and not batch_of_one:
             return np.asarray(evaluate(self.graph, array.reshape(1, size))[0])
         if array.ndim >= 2 and array.size == len(array) * size:

@@ -52,7 +52,7 @@ def prepare_model(model: onnx.ModelProto, origin: str, folder: Path | None) -> o
     if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
         _load_external_weights(model, origin, folder)
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(_with_shapes(model))
     except (onnx.checker.ValidationError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{origin} is not a valid ONNX model: {reason}") from error
@@ -77,6 +77,23 @@ def _check_opset(model: onnx.ModelProto, origin: str) -> None:
             f"{origin} uses operator set {opset}; {OLDEST_OPSET} is the oldest that is supported: "
             "convert it with onnx.version_converter.convert_version"
         )
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` as the checker wants it: it insists on shapes of inputs and outputs, onnxruntime does not."""
+    open_ended = [
+        (field, i)
+        for field in ("input", "output")
+        for i, value in enumerate(getattr(model.graph, field))
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape")
+    ]
+    if not open_ended:
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for field, i in open_ended:
+        getattr(copy.graph, field)[i].type.tensor_type.shape.SetInParent()
+    return copy
 
 
 def _load_external_weights(model: onnx.ModelProto, origin: str, folder: Path | None) -> None:
