@@ -155,7 +155,7 @@ def _conv_rows(op: Conv, rows: IndexArray) -> sparse.csr_array:
     return _from_rows(
         weight[present],
         columns[present],
-        present.reshape(rows.size, -1).sum(axis=1),
+        present.sum(axis=(1, 2, 3)),
         (rows.size, channels * height * width),
     )
 
