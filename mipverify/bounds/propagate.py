@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from mipverify.bounds.charges import AffineFacts, affine_facts, charge_affine, charge_lines
+from mipverify.bounds.forms import Forms, both_sides
 from mipverify.bounds.interval import interval_step, magnitude_of, middle_and_radius
 from mipverify.bounds.network_bounds import Method
+from mipverify.bounds.optimise import SlopeOptions, minimise_optimised
 from mipverify.bounds.region_batch import RegionBatch
 from mipverify.bounds.relaxation import relax_maxpool, relax_relu
 from mipverify.bounds.state import PropagationState
-from mipverify.bounds.substitution import BackwardPass
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.graph.operators import Conv, Dense, MaxPool, Relu, Scale, Select
 
@@ -28,10 +29,18 @@ class Propagator:
     Args:
         network: the network in float64 for claims.
         row_bytes: memory that one tensor of substituted rows may take; by default what suits the device.
+        slope_options: effort of the search for slopes, for method OPTIMISED.
     """
 
-    def __init__(self, network: TorchNetwork, *, row_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        network: TorchNetwork,
+        *,
+        row_bytes: int | None = None,
+        slope_options: SlopeOptions = SlopeOptions(),  # noqa: B008  (frozen)
+    ) -> None:
         self.network = network
+        self.slope_options = slope_options
         self.widest = max(node.size for node in network.graph.nodes)
         memory = ROW_BYTES.get(network.device.type, 2**24) if row_bytes is None else row_bytes
         self.rows_at_once = max(1, memory // (self.widest * torch.finfo(network.dtype).bits // 8))
@@ -46,7 +55,7 @@ class Propagator:
     def run(
         self, region: RegionBatch, *, method: Method, out_of_time: Callable[[], bool] | None = None
     ) -> PropagationState:
-        """Bounds of every node; `method` LINEAR refines the neurons that intervals leave open.
+        """Bounds of every node: each method up to `method` refines what the one before leaves open.
 
         Once `out_of_time` says so, the rest is done by interval arithmetic alone: still sound.
         """
@@ -61,52 +70,67 @@ class Propagator:
             self._push(state, *bounds)
             hurried = out_of_time is not None and out_of_time()
             if method >= Method.LINEAR and not hurried:
-                self._refine(state, position)
+                self._refine(state, position, method, out_of_time)
         return state
 
-    def minimise_rows(self, state: PropagationState, start: int, rows: Tensor, sample: Tensor) -> Tensor:
-        """Lower bounds of rows . (value of node `start`), [rows], each over its own sample's region."""
-        result = rows.new_empty(len(rows))
-        for part, view, own in self._passes(state, sample):
-            result[part] = BackwardPass(view, own).run(start, rows[part])
+    def minimise(
+        self,
+        state: PropagationState,
+        forms: Forms,
+        *,
+        method: Method = Method.LINEAR,
+        out_of_time: Callable[[], bool] | None = None,
+    ) -> Tensor:
+        """Lower bounds of linear forms, [rows], each over its own sample's region."""
+        result = state.lower[0].new_empty(len(forms))
+        for part, view, own in self._passes(state, forms):
+            result[part] = own.minimise(view)
+        if method >= Method.OPTIMISED:
+            for part, view, own in self._passes(state, forms, alone=True):
+                result[part] = minimise_optimised(
+                    view, own, result[part], options=self.slope_options, out_of_time=out_of_time
+                )
         return result
 
-    def bound_neurons(
-        self, state: PropagationState, start: int, sample: Tensor, neurons: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """[l, u] of the given neurons of node `start` by backward substitution, [rows] each."""
-        low = state.lower[0].new_empty(len(sample))
-        up = torch.empty_like(low)
-        for part, view, own in self._passes(state, sample):
-            ones = torch.ones_like(low[part])
-            low[part] = BackwardPass(view, own).run_units(start, neurons[part], ones)
-            up[part] = -BackwardPass(view, own).run_units(start, neurons[part], -ones)
-        return low, up
-
-    def refine_output(self, state: PropagationState) -> None:
+    def refine_output(self, state: PropagationState, *, method: Method = Method.LINEAR) -> None:
         """Tighten the intervals of all outputs by backward substitution."""
-        output = self.network.graph.output
-        size = self.network.graph.output_size
-        sample = torch.arange(state.batch, device=self.network.device).repeat_interleave(size)
-        neurons = torch.arange(size, device=self.network.device).repeat(state.batch)
-        low, up = self.bound_neurons(state, output, sample, neurons)
-        state.intersect(output, low.reshape(-1, size), up.reshape(-1, size), Method.LINEAR)
+        everything = torch.ones_like(state.lower[self.network.graph.output], dtype=torch.bool)
+        self._tighten(state, self.network.graph.output, everything, method, None)
+
+    def _tighten(
+        self,
+        state: PropagationState,
+        position: int,
+        neurons: Tensor,
+        method: Method,
+        out_of_time: Callable[[], bool] | None,
+    ) -> None:
+        """Bound the neurons of a node that are marked in a mask [batch, size]."""
+        sample, chosen = neurons.nonzero(as_tuple=True)
+        forms = both_sides(position, sample, chosen, self.network.dtype)
+        low, up = self.minimise(state, forms, method=method, out_of_time=out_of_time).chunk(2)
+        lower, upper = state.lower[position].clone(), state.upper[position].clone()
+        lower[sample, chosen], upper[sample, chosen] = low, -up
+        state.intersect(position, lower, upper, method)
 
     def _passes(
-        self, state: PropagationState, sample: Tensor
-    ) -> Iterator[tuple[Tensor, PropagationState, Tensor]]:
-        """Cut rows into passes that fit the memory: (positions, state, samples within that state).
+        self, state: PropagationState, forms: Forms, *, alone: bool = False
+    ) -> Iterator[tuple[Tensor, PropagationState, Forms]]:
+        """Cut forms into passes that fit the memory: (positions, state, forms within that state).
 
-        Many rows of one sample go on their own, so that its vectors need no copy per row.
+        Many rows of one sample go on their own (all of them with `alone`), so that its vectors need no
+        copy per row.
         """
-        counts = torch.bincount(sample, minlength=state.batch)
-        for alone in (counts >= ROWS_ALONE).nonzero().squeeze(1).tolist():
-            positions = (sample == alone).nonzero().squeeze(1)
+        counts = torch.bincount(forms.sample, minlength=state.batch)
+        separate = counts >= (1 if alone else ROWS_ALONE)
+        for sample in separate.nonzero().squeeze(1).tolist():
+            positions = (forms.sample == sample).nonzero().squeeze(1)
+            view = state if state.batch == 1 else state.only(sample)
             for part in torch.split(positions, self.rows_at_once):
-                yield part, state.only(alone), torch.zeros_like(part)
-        mixed = (counts < ROWS_ALONE)[sample].nonzero().squeeze(1)
+                yield part, view, forms.take(part).alone()
+        mixed = (~separate)[forms.sample].nonzero().squeeze(1)
         for part in torch.split(mixed, self.rows_at_once) if len(mixed) else ():
-            yield part, state, sample[part]
+            yield part, state, forms.take(part)
 
     def _push(self, state: PropagationState, lower: Tensor, upper: Tensor) -> None:
         state.lower.append(lower)
@@ -139,18 +163,21 @@ class Propagator:
             case _:
                 pass
 
-    def _refine(self, state: PropagationState, position: int) -> None:
+    def _refine(
+        self,
+        state: PropagationState,
+        position: int,
+        method: Method,
+        out_of_time: Callable[[], bool] | None,
+    ) -> None:
         """Tighten the neurons of a node that some nonlinear reader still sees as undecided."""
         if state.region.is_box and position in self.exact_boxes:
             return
-        undecided = self._undecided(state, position)
-        if undecided is None or not bool(undecided.any()):
-            return
-        sample, neurons = undecided.nonzero(as_tuple=True)
-        low, up = self.bound_neurons(state, position, sample, neurons)
-        lower, upper = state.lower[position].clone(), state.upper[position].clone()
-        lower[sample, neurons], upper[sample, neurons] = low, up
-        state.intersect(position, lower, upper, Method.LINEAR)
+        for rung in (Method.LINEAR, Method.OPTIMISED):
+            undecided = self._undecided(state, position)
+            if rung > method or undecided is None or not bool(undecided.any()):
+                return
+            self._tighten(state, position, undecided, rung, out_of_time)
 
     def _undecided(self, state: PropagationState, position: int) -> Tensor | None:
         masks: list[Tensor] = []

@@ -13,7 +13,7 @@ class ReluRelaxation:
     """a h <= max(h, 0) <= s h + t on [l, u], for a batch.
 
     Attributes:
-        lower_slope: a, [batch, size] (or [rows, size] when optimised per row), in [0, 1].
+        lower_slope: a, [batch, size], in [0, 1].
         upper_slope: s, [batch, size].
         upper_offset: t >= 0, [batch, size], rounded up.
     """
@@ -21,6 +21,10 @@ class ReluRelaxation:
     lower_slope: Tensor
     upper_slope: Tensor
     upper_offset: Tensor
+
+    def unstable(self, sample: int) -> Tensor:
+        """Positions of the neurons of one sample whose lines are not exact, [unstable]."""
+        return (self.upper_offset[sample] > 0).nonzero().squeeze(1)
 
     def select(self, samples: slice) -> ReluRelaxation:
         """The lines of some of the samples."""

@@ -31,7 +31,8 @@ class BackwardPass:
     Args:
         state: bounds, relaxations and charges of every node below `start`.
         sample: position of each row's sample in the batch, [rows].
-        slopes: optimised lower slopes [rows, size] of some ReLU nodes, by position.
+        slopes: lower slopes of each row's own, [rows, unstable neurons], of some ReLU nodes by position;
+            only for a state of one sample.
         rigorous: whether rounding errors are charged; without it the result carries no claim.
     """
 
@@ -45,6 +46,8 @@ class BackwardPass:
     ) -> None:
         self.state = state
         self.sample = sample
+        if slopes and state.batch != 1:
+            raise ValueError("slopes per row need a state of one sample")
         self.slopes = slopes or {}
         self.rigorous = rigorous
         self.pending: dict[int, Tensor] = {}
@@ -139,24 +142,24 @@ class BackwardPass:
         lines = self.state.relaxations[position]
         if not isinstance(lines, ReluRelaxation):
             raise TypeError(f"node {position} has no ReLU relaxation")
-        if self.state.batch == 1 and position not in self.slopes:
-            self._through_relu_of_one(lines, source, rows)
+        if self.state.batch == 1:
+            self._through_relu_of_one(lines, source, rows, self.slopes.get(position))
             return
-        below = self.slopes.get(position)
-        if below is None:
-            below = self.state.per_row(lines.lower_slope, self.sample)
-        above = self.state.per_row(lines.upper_slope, self.sample)
+        below, above = lines.lower_slope[self.sample], lines.upper_slope[self.sample]
         self._charge(position, rows)
         self._add_constant(self._dot(rows.clamp(max=0), lines.upper_offset))
         self._pass_on(source, torch.where(rows > 0, below, above) * rows)
 
-    def _through_relu_of_one(self, lines: ReluRelaxation, source: int, rows: Tensor) -> None:
+    def _through_relu_of_one(
+        self, lines: ReluRelaxation, source: int, rows: Tensor, slopes: Tensor | None
+    ) -> None:
         """All rows belong to one sample: only its unstable columns need more than a mask."""
-        unstable = (lines.upper_offset[0] > 0).nonzero().squeeze(1)
+        unstable = lines.unstable(0)
         passed = rows * lines.lower_slope[0]
         if len(unstable):
             part = rows[:, unstable]
-            below, above = lines.lower_slope[0, unstable], lines.upper_slope[0, unstable]
+            below = lines.lower_slope[0, unstable] if slopes is None else slopes
+            above = lines.upper_slope[0, unstable]
             passed = passed.index_copy(1, unstable, torch.where(part > 0, below, above) * part)
             offset = lines.upper_offset[0, unstable]
             self._add_constant(part.clamp(max=0) @ offset)

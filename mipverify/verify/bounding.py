@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from mipverify.bounds.forms import Forms
 from mipverify.bounds.network_bounds import Method
 from mipverify.bounds.region_batch import region_batch
 from mipverify.bounds.state import PropagationState
@@ -28,6 +29,9 @@ def reachable(
     state: PropagationState,
     queries: Sequence[Query],
     candidates: Sequence[Sequence[int]],
+    *,
+    method: Method = Method.LINEAR,
+    deadline: Deadline | None = None,
 ) -> list[tuple[int, ...]]:
     """For each query, the candidate polytopes that its region is not proven to miss.
 
@@ -44,11 +48,13 @@ def reachable(
     if not rows:
         return [() for _ in queries]
     network = state.network
-    low = engine.propagator.minimise_rows(
-        state,
+    forms = Forms(
         network.graph.output,
-        network.tensor(np.concatenate(rows)),
         network.tensor(np.concatenate(samples)),
+        rows=network.tensor(np.concatenate(rows)),
+    )
+    low = engine.propagator.minimise(
+        state, forms, method=method, out_of_time=None if deadline is None else deadline.expired
     )
     # low <= min of -M y, computed below the true minimum; adding q rounds once more.
     total = low.cpu().numpy() + np.concatenate(offsets)

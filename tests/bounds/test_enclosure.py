@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mipverify.bounds.forms import Forms
 from mipverify.bounds.network_bounds import Method, NetworkBounds, Phase
 from mipverify.bounds.propagate import Propagator
 from mipverify.bounds.region_batch import region_batch
@@ -61,14 +62,14 @@ def test_bounds_enclose_exact_activations(seed: int, norm: Norm, ill: bool) -> N
     graph = random_graph(rng, kinds=ALL_KINDS, max_blocks=3)
     graph = scaled(graph, rng) if ill else graph
     balls = [random_ball(rng, graph.input_size, norm) for _ in range(3)]
-    for method in (Method.INTERVAL, Method.LINEAR):
+    for method in (Method.INTERVAL, Method.LINEAR, Method.OPTIMISED):
         propagator, state = propagate(graph, balls, method)
         rows = rng.normal(size=(3, graph.output_size))
         for sample, ball in enumerate(balls):
             bounds = state.bounds(sample)
             bounds.check()
-            samples = torch.full((3,), sample)
-            low = propagator.minimise_rows(state, graph.output, torch.tensor(rows), samples).tolist()
+            forms = Forms(graph.output, torch.full((3,), sample), rows=torch.tensor(rows))
+            low = propagator.minimise(state, forms, method=method).tolist()
             for point in exact_points(rng, ball, 8):
                 values = exact_values(graph, point)
                 for position, value in enumerate(values):

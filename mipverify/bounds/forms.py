@@ -1,0 +1,67 @@
+"""Forms: linear forms of one node's value, to be bounded from below over their samples' regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mipverify.bounds.state import PropagationState
+from mipverify.bounds.substitution import BackwardPass
+
+
+@dataclass(frozen=True, eq=False)
+class Forms:
+    """Rows over the value of node `start`: arbitrary ones, or single neurons with a sign.
+
+    Attributes:
+        start: position of the node.
+        sample: position of each row's sample in its state, [rows].
+        rows: coefficients, [rows, size], or None for single neurons.
+        neurons: neuron of each row, [rows], where `rows` is None.
+        signs: +1 for a lower and -1 for a (negated) upper bound of the neuron, [rows].
+    """
+
+    start: int
+    sample: Tensor
+    rows: Tensor | None = None
+    neurons: Tensor | None = None
+    signs: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.sample)
+
+    def take(self, index: Tensor) -> Forms:
+        """The rows at `index`."""
+        rows, neurons, signs = (
+            None if t is None else t[index] for t in (self.rows, self.neurons, self.signs)
+        )
+        return Forms(self.start, self.sample[index], rows, neurons, signs)
+
+    def alone(self) -> Forms:
+        """The same rows for a state that holds their only sample."""
+        return Forms(self.start, torch.zeros_like(self.sample), self.rows, self.neurons, self.signs)
+
+    def minimise(
+        self,
+        state: PropagationState,
+        *,
+        slopes: Mapping[int, Tensor] | None = None,
+        rigorous: bool = True,
+    ) -> Tensor:
+        """Lower bounds by one pass of backward substitution, [rows]."""
+        descent = BackwardPass(state, self.sample, slopes=slopes, rigorous=rigorous)
+        if self.rows is not None:
+            return descent.run(self.start, self.rows)
+        if self.neurons is None or self.signs is None:
+            raise ValueError("forms need rows, or neurons and signs")
+        return descent.run_units(self.start, self.neurons, self.signs)
+
+
+def both_sides(start: int, sample: Tensor, neurons: Tensor, dtype: torch.dtype) -> Forms:
+    """Lower bounds of the neurons, then negated upper bounds: twice as many rows."""
+    signs = torch.ones(len(neurons), dtype=dtype, device=neurons.device)
+    return Forms(start, sample.repeat(2), None, neurons.repeat(2), torch.cat([signs, -signs]))
