@@ -68,7 +68,7 @@ def attack_distance(
         reach = torch.minimum(first.distances[rows], some.radius)
         random = restart_points(some, queries, reach, restarts=options.restarts, seed=seed)
         again = batch.take(rows.repeat(options.restarts))
-        results.append(_search(network, again, torch.cat(list(random)), options=options, deadline=deadline))
+        results.append(_search(network, again, random.flatten(0, 1), options=options, deadline=deadline))
         batches.append(again)
     return _collect(exact, queries, batches, results, keep=options.keep)
 

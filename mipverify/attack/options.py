@@ -31,7 +31,7 @@ class AttackOptions:
     max_targets: int = 10
     restart_targets: int = 3
     keep: int = 3
-    chunk_values: int = 1 << 24
+    chunk_values: int = 1 << 22
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""

@@ -66,7 +66,7 @@ def attack_radius(
         result = ascend(
             network,
             again,
-            torch.cat([quick.points[rows], *random]),
+            torch.cat([quick.points[rows][None], random]).flatten(0, 1),
             steps=options.steps,
             chunk_values=options.chunk_values,
             deadline=deadline,

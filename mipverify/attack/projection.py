@@ -10,7 +10,6 @@ from torch import Tensor
 from mipverify.errors import QueryError
 from mipverify.problem.norm import Norm
 
-_BISECTIONS = 40
 _NEWTON_STEPS = 60
 
 
@@ -71,14 +70,26 @@ def _project_l2(points: Tensor, center: Tensor, radius: Tensor, lower: Tensor, u
 
 
 def _project_l1(points: Tensor, center: Tensor, radius: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
-    """Points c + sign(d) min(max(|d| - s, 0), b) with the smallest s >= 0 inside the ball (bisection)."""
+    """Points c + sign(d) min(max(|d| - s, 0), b) with the smallest s >= 0 inside the ball.
+
+    The sum of the offsets is piecewise linear and decreasing in s: Newton's iterates aim just inside the
+    ball, and halve the bracket where they leave it.
+    """
     sign, size, reach = _split(points, center, lower, upper)
-    feasible, infeasible = size.amax(dim=1), torch.zeros_like(radius)
-    inside = torch.minimum(size, reach).sum(dim=1) <= radius
-    for _ in range(_BISECTIONS):
-        middle = 0.5 * (feasible + infeasible)
-        total = torch.minimum((size - middle[:, None]).clamp(min=0), reach).sum(dim=1)
-        short = total <= radius
-        feasible, infeasible = torch.where(short, middle, feasible), torch.where(short, infeasible, middle)
-    shift = torch.where(inside, 0.0, feasible)[:, None]
-    return center + sign * torch.minimum((size - shift).clamp(min=0), reach)
+    close = 8 * torch.finfo(size.dtype).eps * radius
+    outside, inside = torch.zeros_like(radius), size.amax(dim=1)
+    shift = outside
+    for _ in range(_NEWTON_STEPS):
+        left = (size - shift[:, None]).clamp(min=0)
+        excess = torch.minimum(left, reach).sum(dim=1) - radius
+        inside = torch.where(excess <= 0, shift, inside)
+        outside = torch.where(excess <= 0, outside, shift)
+        # At s = 0 any slack is right; else the ball's surface must be met.
+        done = (excess <= 0) & ((excess >= -4 * close) | (shift == 0)) | (outside >= inside)
+        if bool(done.all()):
+            break
+        slope = ((left > 0) & (left < reach)).sum(dim=1)
+        newton = shift + (excess + close) / slope
+        within = (newton > outside) & (newton < inside)
+        shift = torch.where(done, shift, torch.where(within, newton, 0.5 * (outside + inside)))
+    return center + sign * torch.minimum((size - inside[:, None]).clamp(min=0), reach)

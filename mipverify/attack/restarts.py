@@ -34,11 +34,13 @@ def restart_points(
 
     Items of one query share the random numbers: they raise different margins.
     """
-    noise = torch.empty(restarts, *batch.center.shape, dtype=batch.center.dtype, device=batch.center.device)
+    starts = torch.empty(restarts, *batch.center.shape, dtype=batch.center.dtype, device=batch.center.device)
     for position in torch.unique(batch.query).tolist():
         rows = batch.query == position
-        noise[:, rows] = _query_noise(queries[position], restarts, seed=seed).to(noise)[:, None]
-    return torch.stack([_random_points(batch, part, radius) for part in noise])
+        starts[:, rows] = _query_noise(queries[position], restarts, seed=seed).to(starts)[:, None]
+    for k, noise in enumerate(starts):
+        starts[k] = _random_points(batch, noise, radius)
+    return starts
 
 
 def _query_noise(query: Query, count: int, *, seed: int) -> Tensor:

@@ -98,10 +98,12 @@ def ceil32(values: Float64Array) -> Float64Array:
 
 
 def _below(values: Float64Array) -> Float64Array:
-    down = np.nextafter(values.astype(np.float32), np.float32(-np.inf))
+    with np.errstate(over="ignore"):
+        down = np.nextafter(values.astype(np.float32), np.float32(-np.inf))
     return np.maximum(down.astype(np.float64), -_LARGEST)
 
 
 def _above(values: Float64Array) -> Float64Array:
-    up = np.nextafter(values.astype(np.float32), np.float32(np.inf))
+    with np.errstate(over="ignore"):
+        up = np.nextafter(values.astype(np.float32), np.float32(np.inf))
     return np.minimum(up.astype(np.float64), _LARGEST)

@@ -38,6 +38,8 @@ def promising_polytopes(
 
 def unsafe_margins(exact: TorchNetwork, query: Query, points: Float64Array) -> Float64Array:
     """Margin of the whole unsafe set in float64, [k], for points [k, n]; -inf where undefined."""
+    if not len(points):
+        return np.zeros(0)
     with torch.no_grad():
         outputs = exact(exact.tensor(points)).cpu().numpy()
     with np.errstate(invalid="ignore"):
