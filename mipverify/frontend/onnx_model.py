@@ -127,8 +127,8 @@ def open_model(model: onnx.ModelProto, input_shape: Sequence[int] | None = None)
         array = numpy_helper.to_array(tensor)
         return float(array.ravel()[0]) if array.size == 1 else None
 
-    scores = find_scores(model, producers, number)
     read = _read_input(model, initializers, input_shape)
+    scores = find_scores(model, producers, number)
     notices = scores.notices
     if not read.has_batch_axis and len(read.shape) > 1:
         notices += (

@@ -180,23 +180,6 @@ def _select(call: Call) -> Constant:
     return Constant(np.where(where, a.value, b.value), np.where(where, a.error, b.error))
 
 
-def _dequantized(call: Call) -> Constant:
-    """(x - zero point) * scale, per tensor or per channel along `axis`."""
-    x, scale, *zero = _arguments(call)
-    if call.attribute("block_size", 0):
-        call.refuse("block-wise quantised weights are not supported: store them as floats")
-
-    def spread(a: NDArray[Any]) -> NDArray[Any]:
-        if a.size == 1:
-            return a.reshape(())
-        axis = call.axis(int(call.attribute("axis", 1)), x.array.ndim)
-        return a.reshape([-1 if i == axis else 1 for i in range(x.array.ndim)])
-
-    origin = spread(zero[0].array).astype(np.float64) if zero else np.zeros(())
-    steps = Approximate.exact(x.array.astype(np.float64) - origin)
-    return constant_of(steps * scale.approximate().rearranged(spread))
-
-
 def _extreme(function: Callable[[Any, Any], Any]) -> Fold:
     def fold(call: Call) -> Constant:
         result, *rest = (_exact_array(call, c) for c in _arguments(call))
@@ -217,7 +200,6 @@ FOLDS: dict[str, Fold] = {
     "And": _of_exact(np.logical_and),
     "Ceil": _of_exact(np.ceil),
     "ConstantOfShape": _filled,
-    "DequantizeLinear": _dequantized,
     "Div": _arithmetic(Approximate.__truediv__, _truncated),
     "Equal": _of_exact(np.equal),
     "Floor": _of_exact(np.floor),

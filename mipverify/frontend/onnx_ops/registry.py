@@ -97,6 +97,7 @@ _REMEDIES = {
     "LSTM": "recurrent layers are not piecewise linear",
     "GRU": "recurrent layers are not piecewise linear",
     "ArgMax": "end the network at its scores instead of the label",
+    "DequantizeLinear": "quantised networks are not piecewise linear: export the network before quantisation",
     "QuantizeLinear": "rounding to integers is not piecewise linear: export the network before quantisation",
 }
 
