@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mipverify.bounds.ascent import ProjectedAdam
 from mipverify.bounds.forms import Forms
 from mipverify.bounds.relaxation import ReluRelaxation
 from mipverify.bounds.state import PropagationState
@@ -80,8 +81,7 @@ def _search(
     )
     if not slopes:
         return best
-    optimiser = torch.optim.Adam(list(slopes.values()), lr=options.rate)
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, options.decay)
+    ascent = ProjectedAdam(list(slopes.values()), rate=options.rate, decay=options.decay)
     stalled = 0
     for _ in range(options.steps):
         value = forms.minimise(state, slopes=slopes, rigorous=False)
@@ -95,14 +95,8 @@ def _search(
         late = out_of_time is not None and out_of_time()
         if late or stalled > options.patience or bool((record > 0).all()):
             break
-        optimiser.zero_grad()
         # Rows that are decided pull no further.
-        (-value[record <= 0]).sum().backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        schedule.step()
-        with torch.no_grad():
-            for slope in slopes.values():
-                slope.clamp_(0.0, 1.0)
+        ascent.step(value[record <= 0].sum())
     return best
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -53,13 +53,23 @@ class Propagator:
         self.scattered = self._repeated_selections()
 
     def run(
-        self, region: RegionBatch, *, method: Method, out_of_time: Callable[[], bool] | None = None
+        self,
+        region: RegionBatch,
+        *,
+        method: Method,
+        known: PropagationState | None = None,
+        out_of_time: Callable[[], bool] | None = None,
     ) -> PropagationState:
         """Bounds of every node: each method up to `method` refines what the one before leaves open.
 
-        Once `out_of_time` says so, the rest is done by interval arithmetic alone: still sound.
+        Args:
+            region: the input regions of the batch.
+            method: the strongest method.
+            known: bounds over the same regions; methods that they have been through are not run again.
+            out_of_time: once it says so, the rest is interval arithmetic alone: still sound.
         """
-        state = PropagationState(self.network, region)
+        state = PropagationState(self.network, region, method=method)
+        first = Method.LINEAR if known is None else Method(known.method + 1)
         for position, node in self.network.graph:
             if position == 0:
                 self._push(state, region.lower, region.upper)
@@ -68,9 +78,10 @@ class Propagator:
             arguments = [(state.lower[source], state.upper[source]) for source in node.inputs]
             bounds = interval_step(self.network, position, arguments, state.charges.get(position))
             self._push(state, *bounds)
-            hurried = out_of_time is not None and out_of_time()
-            if method >= Method.LINEAR and not hurried:
-                self._refine(state, position, method, out_of_time)
+            if known is not None:
+                state.adopt(position, known)
+            if out_of_time is None or not out_of_time():
+                self._refine(state, position, range(first, method + 1), out_of_time)
         return state
 
     def minimise(
@@ -167,17 +178,17 @@ class Propagator:
         self,
         state: PropagationState,
         position: int,
-        method: Method,
+        methods: Iterable[int],
         out_of_time: Callable[[], bool] | None,
     ) -> None:
         """Tighten the neurons of a node that some nonlinear reader still sees as undecided."""
         if state.region.is_box and position in self.exact_boxes:
             return
-        for rung in (Method.LINEAR, Method.OPTIMISED):
+        for method in methods:
             undecided = self._undecided(state, position)
-            if rung > method or undecided is None or not bool(undecided.any()):
+            if undecided is None or not bool(undecided.any()):
                 return
-            self._tighten(state, position, undecided, rung, out_of_time)
+            self._tighten(state, position, undecided, Method(method), out_of_time)
 
     def _undecided(self, state: PropagationState, position: int) -> Tensor | None:
         masks: list[Tensor] = []

@@ -26,6 +26,7 @@ class PropagationState:
         methods: which `Method` gave each interval, uint8 [batch, size] a node.
         relaxations: lines of the nonlinear nodes, by position.
         charges: rounding errors of the nodes that have any, by position.
+        method: the strongest method that went through all nodes.
     """
 
     network: TorchNetwork
@@ -35,6 +36,7 @@ class PropagationState:
     methods: list[Tensor] = field(default_factory=list)
     relaxations: dict[int, Relaxation] = field(default_factory=dict)
     charges: dict[int, Charge] = field(default_factory=dict)
+    method: Method = Method.INTERVAL
 
     @property
     def batch(self) -> int:
@@ -56,6 +58,7 @@ class PropagationState:
             [method[one] for method in self.methods],
             {position: lines.select(one) for position, lines in self.relaxations.items()},
             {position: charge.select(one) for position, charge in self.charges.items()},
+            self.method,
         )
 
     def intersect(self, position: int, lower: Tensor, upper: Tensor, method: Method) -> None:
@@ -64,6 +67,15 @@ class PropagationState:
         self.lower[position] = torch.maximum(self.lower[position], lower)
         self.upper[position] = torch.minimum(self.upper[position], upper)
         self.methods[position][better] = int(method)
+
+    def adopt(self, position: int, known: PropagationState) -> None:
+        """Intersect a node's bounds with those of another state of the same regions."""
+        better = (known.lower[position] > self.lower[position]) | (
+            known.upper[position] < self.upper[position]
+        )
+        self.lower[position] = torch.maximum(self.lower[position], known.lower[position])
+        self.upper[position] = torch.minimum(self.upper[position], known.upper[position])
+        self.methods[position] = torch.where(better, known.methods[position], self.methods[position])
 
     def count_unstable(self, sample: int) -> int:
         """Number of ReLU neurons of one sample whose phase is open."""

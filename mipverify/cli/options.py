@@ -121,7 +121,7 @@ BoundsOption = Annotated[
     typer.Option(
         "--bounds",
         metavar="METHOD",
-        help="Strongest bounds before a solver: interval or linear.",
+        help="Strongest bounds before a solver: interval, linear or optimised.",
         rich_help_panel=EFFORT,
     ),
 ]

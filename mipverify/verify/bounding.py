@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -98,8 +99,6 @@ def certified_radii(
         steps: trials.
         deadline: no further trial is begun after it.
     """
-    from dataclasses import replace
-
     low, high = np.array(known, dtype=float), np.array(limits, dtype=float)
     every = [tuple(range(len(query.unsafe))) for query in queries]
     for _ in range(steps):

@@ -8,42 +8,54 @@ from dataclasses import replace
 from mipverify.attack.pgd import attack_radius
 from mipverify.attack.replay import replay_best
 from mipverify.bounds.network_bounds import Method
+from mipverify.bounds.state import PropagationState
 from mipverify.verify.bounding import bound, certified_radii, reachable
 from mipverify.verify.case import Case, shared_deadline, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.engine import Engine
-from mipverify.verify.exact import decide_by_mip, open_problem
+from mipverify.verify.exact import decide_by_mip
+from mipverify.verify.problem import OpenProblem, strengthen
 
 RADIUS_TRIALS = 12
 
 
 def decide(engine: Engine, cases: Sequence[Case]) -> None:
     """Run the ladder over a batch of cases that share their norm; each ends as decided as it can be."""
-    strongest = Method.LINEAR if engine.options.bounds == "linear" else Method.INTERVAL
-    _exclude_by_bounds(engine, cases, Method.INTERVAL)
+    strongest = engine.strongest_bounds
+    states = _exclude_by_bounds(engine, cases, Method.INTERVAL)
     if engine.options.attack:
         _attack(engine, cases, quick=True)
     if strongest > Method.INTERVAL:
-        _exclude_by_bounds(engine, cases, strongest)
+        states = _exclude_by_bounds(engine, cases, Method.LINEAR)
     if engine.options.attack:
         _attack(engine, cases, quick=False)
     for case in cases:
         if case.open:
-            with timed([case], Stage.BOUNDS):
-                problem = open_problem(engine, case.query, case.open_polytopes, strongest, case.deadline())
-            if not problem.polytopes:
-                case.raise_lower(case.query.region.radius, Evidence.BOUND_PROPAGATION)
-                case.close(Stage.BOUNDS)
-            elif case.open:
-                decide_by_mip(engine, case, problem)
-    _bracket_the_rest(engine, cases, strongest)
+            _decide_alone(engine, case, states[case], strongest)
+    _bracket_the_rest(engine, cases)
 
 
-def _exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) -> None:
-    """Drop the polytopes that bounds prove unreachable; a case without any is verified."""
+def _decide_alone(engine: Engine, case: Case, state: PropagationState, strongest: Method) -> None:
+    """The dear stages, one case at a time: optimised bounds, then the program."""
+    with timed([case], Stage.BOUNDS):
+        problem = OpenProblem(case.query, state, case.open_polytopes)
+        problem = strengthen(engine, problem, strongest, case.deadline())
+        case.open_polytopes = problem.polytopes
+        if not problem.polytopes:
+            case.raise_lower(case.query.region.radius, Evidence.BOUND_PROPAGATION)
+    case.close(Stage.BOUNDS)
+    if case.open:
+        decide_by_mip(engine, case, problem)
+
+
+def _exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) -> dict[Case, PropagationState]:
+    """Drop the polytopes that bounds prove unreachable; a case without any is verified.
+
+    Returns the bounds of each case that was still open before.
+    """
     todo = [case for case in cases if case.open]
     if not todo:
-        return
+        return {}
     with timed(todo, Stage.BOUNDS):
         queries = [case.query for case in todo]
         state = bound(engine, queries, method=method, deadline=shared_deadline(todo))
@@ -55,6 +67,7 @@ def _exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) ->
                 case.raise_lower(case.query.region.radius, Evidence.BOUND_PROPAGATION)
     for case in todo:
         case.close(Stage.BOUNDS)
+    return {case: state.only(sample) for sample, case in enumerate(todo)}
 
 
 def _attack(engine: Engine, cases: Sequence[Case], *, quick: bool) -> None:
@@ -82,12 +95,13 @@ def _attack(engine: Engine, cases: Sequence[Case], *, quick: bool) -> None:
         case.close(Stage.ATTACK)
 
 
-def _bracket_the_rest(engine: Engine, cases: Sequence[Case], strongest: Method) -> None:
+def _bracket_the_rest(engine: Engine, cases: Sequence[Case]) -> None:
     """A lower bound for the cases that are not verified: the largest radius that cheap bounds prove."""
-    for method in (Method.INTERVAL, strongest) if strongest > Method.INTERVAL else (Method.INTERVAL,):
+    for method in (Method.INTERVAL, Method.LINEAR):
         rest = [case for case in cases if case.error is None and case.lower < min(case.upper, case.eps or 0)]
         if method > Method.INTERVAL:
-            rest = [case for case in rest if case.open]
+            affordable = method <= engine.strongest_bounds
+            rest = [case for case in rest if case.open and affordable]
         if not rest:
             continue
         with timed(rest, Stage.BOUNDS):

@@ -14,8 +14,9 @@ from mipverify.verify.bounding import certified_radii
 from mipverify.verify.case import Case, shared_deadline, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.engine import Engine
-from mipverify.verify.exact import OpenProblem, close_by_mip, open_problem
+from mipverify.verify.exact import close_by_mip
 from mipverify.verify.polish import closest_in_linear_region
+from mipverify.verify.problem import OpenProblem, open_problem
 
 INTERVAL_TRIALS = 14
 LINEAR_TRIALS = 7
@@ -24,12 +25,12 @@ WORTH_REBOUNDING = 0.98  # a polished distance below this share of the old one i
 
 def measure(engine: Engine, cases: Sequence[Case]) -> None:
     """Run the ladder over a batch of cases that share their norm; each ends with its best interval."""
-    strongest = Method.LINEAR if engine.options.bounds == "linear" else Method.INTERVAL
+    strongest = engine.strongest_bounds
     if engine.options.attack:
         _attack(engine, cases)
     _bracket(engine, cases, Method.INTERVAL, INTERVAL_TRIALS)
     if strongest > Method.INTERVAL:
-        _bracket(engine, cases, strongest, LINEAR_TRIALS)
+        _bracket(engine, cases, Method.LINEAR, LINEAR_TRIALS)
     for case in cases:
         if case.open:
             _close(engine, case, strongest)

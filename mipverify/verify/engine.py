@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from functools import cached_property
 
 import torch
 
 from mipverify.attack.options import AttackOptions
+from mipverify.bounds.network_bounds import Method
 from mipverify.bounds.propagate import Propagator
 from mipverify.bounds.torch_network import TorchNetwork
+from mipverify.errors import QueryError
 from mipverify.frontend.network import Network
 from mipverify.solvers.registry import solver_named
 from mipverify.solvers.solver import Solver
@@ -31,7 +32,11 @@ class Engine:
         self.exact = TorchNetwork(network.graph, device=self.device, dtype=torch.float64)
         self.propagator = Propagator(self.exact)
         self.attack_options = AttackOptions(steps=options.attack_steps, restarts=options.restarts)
-        self.lock = threading.Lock()
+
+    @property
+    def strongest_bounds(self) -> Method:
+        """The strongest bound method that the options allow."""
+        return Method[self.options.bounds.upper()]
 
     @cached_property
     def single(self) -> TorchNetwork:
@@ -50,8 +55,6 @@ def choose_device(name: str) -> torch.device:
     Raises:
         QueryError: cuda was asked for and there is none.
     """
-    from mipverify.errors import QueryError
-
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise QueryError("no CUDA device was found: choose --device cpu or auto")

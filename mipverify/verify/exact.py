@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from mipverify.attack.replay import replay
-from mipverify.bounds.network_bounds import Method, NetworkBounds
 from mipverify.encoding.encode import Encoding, Objective, encode
 from mipverify.milp.result import SolveResult, Termination
-from mipverify.problem.query import Query
 from mipverify.problem.witness import Witness
 from mipverify.solvers.solver import SolveOptions
-from mipverify.verify.bounding import bound, reachable
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
-from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 from mipverify.verify.polish import closest_in_linear_region, deepest_in_linear_region
+from mipverify.verify.problem import OpenProblem
 
 # Output constraints are relaxed by this share of the output range, so that "infeasible" is said of a
 # slightly larger problem than the one asked about, beyond the solver's feasibility tolerance.
 RELATIVE_SLACK = 1e-6
 # Distances claimed by the solver are lowered by this share of the radius, for the same reason.
 RELATIVE_DISTANCE_SLACK = 2e-6
-
-
-@dataclass(frozen=True, eq=False)
-class OpenProblem:
-    """What is left of a query once its region was bounded.
-
-    Attributes:
-        query: the query, its radius possibly shrunk.
-        bounds: per-neuron bounds over its region.
-        polytopes: positions of the unsafe polytopes still reachable.
-    """
-
-    query: Query
-    bounds: NetworkBounds
-    polytopes: tuple[int, ...]
-
-
-def open_problem(
-    engine: Engine, query: Query, polytopes: Sequence[int], method: Method, deadline: Deadline
-) -> OpenProblem:
-    """Bound the region of `query`, outputs included, and exclude what bounds alone can."""
-    state = bound(engine, [query], method=method, deadline=deadline)
-    (left,) = reachable(engine, state, [query], [polytopes])
-    if left and method >= Method.LINEAR:
-        engine.propagator.refine_output(state)
-    bounds = state.bounds(0)
-    bounds.check()
-    return OpenProblem(query, bounds, left)
 
 
 def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> None:
@@ -136,8 +104,6 @@ def _slack(engine: Engine, problem: OpenProblem) -> float:
 
 
 def _solve(engine: Engine, case: Case, encoding: Encoding, options: SolveOptions) -> SolveResult:
-    from dataclasses import replace
-
     case.num_binaries = encoding.program.num_binaries
     settings = replace(options, threads=engine.options.threads, seed=engine.options.seed)
     result = engine.solver.solve(encoding.program, settings)

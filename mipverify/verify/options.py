@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from mipverify.errors import QueryError
 
+BOUND_METHODS = ("interval", "linear", "optimised")
+
 
 @dataclass(frozen=True)
 class VerifyOptions:
@@ -21,7 +23,7 @@ class VerifyOptions:
         restarts: random restarts of the attack, per target.
         attack_steps: gradient steps of one restart.
         batch_size: samples bounded and attacked together.
-        bounds: strongest bound method before the solver: `interval` or `linear`.
+        bounds: strongest bound method before the solver: `interval`, `linear` or `optimised`.
         attack: whether to attack at all (without it every counterexample comes from the solver).
     """
 
@@ -34,7 +36,7 @@ class VerifyOptions:
     restarts: int = 4
     attack_steps: int = 40
     batch_size: int = 16
-    bounds: str = "linear"
+    bounds: str = "optimised"
     attack: bool = True
 
     def __post_init__(self) -> None:
@@ -49,7 +51,9 @@ class VerifyOptions:
         for name in ("restarts", "attack_steps"):
             if getattr(self, name) < 0:
                 raise QueryError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.bounds not in ("interval", "linear"):
-            raise QueryError(f"unknown bound method {self.bounds!r}: choose interval or linear")
+        if self.bounds not in BOUND_METHODS:
+            raise QueryError(
+                f"unknown bound method {self.bounds!r}: choose one of {', '.join(BOUND_METHODS)}"
+            )
         if self.device not in ("auto", "cpu", "cuda"):
             raise QueryError(f"unknown device {self.device!r}: choose auto, cpu or cuda")
