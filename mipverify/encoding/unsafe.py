@@ -25,6 +25,8 @@ from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.milp.scaling import power_of_two
 from mipverify.problem.region import Polytope
 
+_LEAST_WIDTH = 2.0**-30
+
 
 @dataclass(frozen=True, eq=False)
 class MarginRows:
@@ -167,7 +169,8 @@ def encode_margin(
     np.minimum.at(worst, rows.owner, rows.lower)
     np.minimum.at(best, rows.owner, rows.upper)
     low, up = float(worst.max()), float(best.max())
-    width = max(np.nextafter(up - low, np.inf), np.finfo(np.float64).tiny)
+    # A margin that hardly varies still gets a unit of its own size: no row is scaled by a rounding error.
+    width = max(np.nextafter(up - low, np.inf), _LEAST_WIDTH * max(abs(low), abs(up), 1e-200))
     unit = float(power_of_two(width))
     m = draft.add_columns(np.zeros(1), np.array([width / unit]))
     blocks: list[Block] = [MarginBlock(m, low, unit)]

@@ -24,6 +24,7 @@ import numpy as np
 
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.milp.check import check_program, violation, without_tiny_entries
+from mipverify.milp.constant import solve_without_columns
 from mipverify.milp.dual_bound import safe_dual_bound
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.result import LpResult, SolveResult, Termination
@@ -66,6 +67,8 @@ class HighsSolver:
             SolverError: the program holds NaN or cannot be represented.
         """
         check_program(program)
+        if program.num_columns == 0:
+            return solve_without_columns(program, self.name)
         if not program.integral.any():
             return _as_solve_result(self.solve_lp(program, options), options)
         scale = _cost_scale(program)
