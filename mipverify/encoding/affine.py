@@ -1,9 +1,8 @@
 """Affine forms over the columns of a program, and the sparse rows of the affine operators.
 
-An `AffineForm` writes the value of a node as `matrix @ v + constant` in the columns v of a program.
-Coefficients are rounded to float64 when forms are composed, at most a few units in the last place
-of each; like the `relative_error` and `bias_error` of operators (about 1e-16), this is far below the
-feasibility tolerance of any solver, and is covered by the `slack` of an encoding, not by its rows.
+An `AffineForm` writes the value of a node as `matrix @ v + constant` in the columns v of a program, up to a
+known error: coefficients are rounded to float64 when forms are composed, and some were rounded when the
+file was read (`relative_error` and `bias_error` of operators).
 """
 
 from __future__ import annotations
@@ -30,21 +29,59 @@ from mipverify.graph.operators import (
     Select,
 )
 
+_EPS = float(np.finfo(np.float64).eps)  # twice the unit roundoff, so k * _EPS >= gamma_k
 _DENSE_SPEEDUP = 20  # a dense product runs about this many times more multiplications a second
 _DENSE_ENTRIES = 30_000_000  # never hold a dense product larger than this
 
 
 @dataclass(frozen=True, eq=False)
 class AffineForm:
-    """value = matrix @ v + constant.
+    """|value - (matrix @ v + constant)| <= error, for every point of the region.
 
     Attributes:
         matrix: [size, columns], compressed sparse rows; empty rows where the value is not needed.
         constant: [size].
+        error: [size].
     """
 
     matrix: sparse.csr_array
     constant: Float64Array
+    error: Float64Array
+
+    def reach(self, magnitudes: Float64Array) -> Float64Array:
+        """Bound of |matrix| |v| + |constant| for |v| <= magnitudes, [size]."""
+        width = self.matrix.shape[1]
+        return np.asarray(absolute(self.matrix) @ magnitudes[:width] + np.abs(self.constant))
+
+    def only(self, mask: NDArray[np.bool_]) -> AffineForm:
+        """The form with the values outside `mask` set to zero."""
+        return AffineForm(
+            keep_rows(self.matrix, mask),
+            np.where(mask, self.constant, 0.0),
+            np.where(mask, self.error, 0.0),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class OperatorRows:
+    """Some outputs of an affine operator: y = sum_k matrices[k] x_k + constant, up to the error of the file.
+
+    Attributes:
+        matrices: one [rows, argument size] an argument, without stored zeros.
+        constant: [rows].
+        relative_error: true weights differ by at most this share of the weights.
+        constant_error: true constants differ by at most this, [rows].
+    """
+
+    matrices: tuple[sparse.csr_array, ...]
+    constant: Float64Array
+    relative_error: float
+    constant_error: Float64Array
+
+
+def absolute(matrix: sparse.csr_array) -> sparse.csr_array:
+    """Elementwise absolute values."""
+    return sparse.csr_array((np.abs(matrix.data), matrix.indices, matrix.indptr), shape=matrix.shape)
 
 
 def widen(matrix: sparse.csr_array, columns: int) -> sparse.csr_array:
@@ -85,36 +122,37 @@ def _from_rows(
     return sparse.csr_array((data, indices, indptr), shape=shape)
 
 
-def operator_rows(
-    op: Operator, rows: IndexArray, sizes: tuple[int, ...]
-) -> tuple[list[sparse.csr_array], Float64Array]:
-    """Matrices A_k and constant c with y[rows] = sum_k A_k x_k + c, for an affine operator y(x_1, ...).
+def operator_rows(op: Operator, rows: IndexArray, sizes: tuple[int, ...]) -> OperatorRows:
+    """The outputs y[rows] of an affine operator y(x_1, ...).
 
     Args:
         op: an affine operator.
         rows: the outputs wanted, ascending.
         sizes: sizes of its arguments.
-
-    Returns:
-        One matrix [rows, sizes[k]] an argument, without stored zeros, and the constant [rows].
     """
+    zeros = np.zeros(rows.size)
     match op:
         case Dense(weight=weight, bias=bias):
-            return [sparse.csr_array(weight[rows])], bias[rows]
-        case Conv():
-            return [_conv_rows(op, rows)], op.bias[rows // (op.output_shape[1] * op.output_shape[2])]
+            wrong = zeros if op.bias_error is None else op.bias_error[rows]
+            return OperatorRows((sparse.csr_array(weight[rows]),), bias[rows], op.relative_error, wrong)
+        case Conv(bias=bias):
+            channel = rows // (op.output_shape[1] * op.output_shape[2])
+            wrong = zeros if op.bias_error is None else op.bias_error[channel]
+            return OperatorRows((_conv_rows(op, rows),), bias[channel], op.relative_error, wrong)
         case Scale(scale=scale, shift=shift):
-            return [_diagonal(scale[rows], rows, sizes[0])], shift[rows]
+            wrong = zeros if op.bias_error is None else op.bias_error[rows]
+            matrix = _diagonal(scale[rows], rows, sizes[0])
+            return OperatorRows((matrix,), shift[rows], op.relative_error, wrong)
         case Select(index=index, fill=fill):
             source = index[rows]
-            unit = np.where(source < 0, 0.0, 1.0)
-            constant = np.zeros(rows.size) if fill is None else np.where(source < 0, fill[rows], 0.0)
-            return [_diagonal(unit, np.maximum(source, 0), sizes[0])], constant
+            matrix = _diagonal(np.where(source < 0, 0.0, 1.0), np.maximum(source, 0), sizes[0])
+            constant = zeros if fill is None else np.where(source < 0, fill[rows], 0.0)
+            return OperatorRows((matrix,), constant, 0.0, zeros)
         case Add(signs=signs, size=size):
-            units = [_diagonal(np.full(rows.size, float(sign)), rows, size) for sign in signs]
-            return units, np.zeros(rows.size)
+            units = tuple(_diagonal(np.full(rows.size, float(sign)), rows, size) for sign in signs)
+            return OperatorRows(units, zeros, 0.0, zeros)
         case Concat(sizes=parts):
-            return _concat_rows(rows, parts), np.zeros(rows.size)
+            return OperatorRows(tuple(_concat_rows(rows, parts)), zeros, 0.0, zeros)
         case Input() | Relu() | MaxPool():
             raise TypeError(f"{type(op).__name__} is not affine")
         case _:
@@ -177,15 +215,29 @@ def multiply(left: sparse.csr_array, right: sparse.csr_array) -> sparse.csr_arra
     )
 
 
-def combine(
-    matrices: list[sparse.csr_array], forms: list[AffineForm], constant: Float64Array
-) -> tuple[sparse.csr_array, Float64Array]:
-    """sum_k matrices[k] @ forms[k] + constant, over the widest of the forms."""
+def combine(operator: OperatorRows, forms: list[AffineForm], magnitudes: Float64Array) -> AffineForm:
+    """The value of an operator on affine forms, over the widest of them, with the rounding errors it makes.
+
+    A coefficient or constant of the result is a sum of at most k products, k the entries of its operator
+    row, so its error is at most gamma_{k+2} times the sum of their absolute values (Higham 2002, sec. 3.1).
+
+    Args:
+        operator: the operator's rows.
+        forms: its arguments.
+        magnitudes: largest |v| of every column.
+    """
     width = max(form.matrix.shape[1] for form in forms)
-    total, offset = multiply(matrices[0], widen(forms[0].matrix, width)), constant
-    offset = offset + matrices[0] @ forms[0].constant
-    for matrix, form in zip(matrices[1:], forms[1:], strict=True):
-        total = total + multiply(matrix, widen(form.matrix, width))
-        offset = offset + matrix @ form.constant
-    total.eliminate_zeros()  # terms that cancel exactly
-    return total, np.asarray(offset)
+    rows = operator.constant.size
+    matrix = sparse.csr_array((rows, width))
+    constant, error = operator.constant.copy(), operator.constant_error.copy()
+    reach, count = np.abs(operator.constant), np.full(rows, 4.0)
+    for weights, form in zip(operator.matrices, forms, strict=True):
+        part = multiply(weights, widen(form.matrix, width))
+        matrix = part if matrix.nnz == 0 else sparse.csr_array(matrix + part)
+        constant += weights @ form.constant
+        error += absolute(weights) @ form.error
+        reach += absolute(weights) @ form.reach(magnitudes)
+        count += np.diff(weights.indptr)
+    matrix.eliminate_zeros()  # terms that cancel exactly
+    error += (count * _EPS + operator.relative_error) * reach * (1 + 8 * _EPS)
+    return AffineForm(matrix, constant, error)

@@ -52,21 +52,21 @@ def encode_input(draft: ProgramDraft, region: Ball, *, with_distance: bool) -> E
         raise QueryError(f"norm {region.norm} cannot be encoded exactly yet: choose linf or l1")
     box = Box(region.center, region.center) if region.radius == 0 else region.box()
     below, above = _outward_difference(box, region.center)
-    free = np.flatnonzero(below < above)
+    free = np.flatnonzero(below < above)  # x lies in the box, so a feature of no width is fixed at x
     unit = _unit(below, above)
     if region.norm is Norm.L1:
         return _encode_l1(draft, region, (below / unit, above / unit), free, unit)
     columns = draft.add_columns(below[free] / unit, above[free] / unit)
     matrix = entry_rows(free, columns, np.full(free.size, unit), (region.center.size, draft.num_columns))
-    constant = region.center.copy()  # x lies in the box, so a feature of no width is fixed at x
     blocks: tuple[Block, ...] = (InputBlock(columns, free, region.center[free], unit, 0),)
+    form = AffineForm(matrix, region.center.copy(), np.zeros(region.center.size))
     if not with_distance:
-        return EncodedInput(AffineForm(matrix, constant), blocks, np.empty(0))
+        return EncodedInput(form, blocks, np.empty(0))
     radius = _encode_radius(draft, columns, below[free] / unit, above[free] / unit)
     cost = np.zeros(draft.num_columns)
     cost[radius] = unit
     blocks = (*blocks, RadiusBlock(radius, region.center, unit))
-    return EncodedInput(AffineForm(matrix, constant), blocks, cost)
+    return EncodedInput(form, blocks, cost)
 
 
 def _unit(below: Float64Array, above: Float64Array) -> float:
@@ -126,5 +126,5 @@ def _encode_l1(
     if np.isfinite(region.radius) and draft.num_columns:
         ones = sparse.csr_array(np.ones((1, draft.num_columns)))
         draft.add_rows(ones, -np.inf, np.nextafter(region.radius / unit, np.inf))
-    form = AffineForm(total, region.center.copy())
+    form = AffineForm(total, region.center.copy(), np.zeros(size))
     return EncodedInput(form, tuple(blocks), np.full(draft.num_columns, unit))

@@ -6,9 +6,9 @@ What the program says depends on the objective:
 - `closest`: minimise \(D(x, a)\) over the same points.
 - `worst`: minimise \(-\max_k \min_r (G_k f(a) - g_k)_r\) over the region.
 
-The program holds every point of the real query up to the rounding of its coefficients (relative
-1e-16, like the `relative_error` and `bias_error` of operators, which are not encoded): boxes,
-big-M constants and offsets are rounded outward, and `slack` gives the rest a margin.
+The program holds every point of the real query: boxes and big-M constants are rounded outward, and rows
+are widened by the rounding errors of their coefficients where these could matter to a solver. Below 2^-34 of
+the scale of a row they are left to the solver's own tolerance, and `slack` gives both a margin.
 """
 
 from __future__ import annotations
@@ -184,10 +184,17 @@ class _NetworkEncoder:
                 case MaxPool():
                     form, added = encode_maxpool(self.draft, argument, self._pool(position, node.op, found))
                 case _:
-                    form, added = _affine(found, [forms[k] for k in node.inputs], node.size), []
+                    form, added = self._affine(found, [forms[k] for k in node.inputs], node.size), []
             forms.append(form)
             blocks.extend(added)
         return forms[self.graph.output], blocks
+
+    def _affine(self, found: NeededRows, arguments: list[AffineForm], size: int) -> AffineForm:
+        assert found.operator is not None
+        form = combine(found.operator, arguments, self.draft.magnitudes())
+        constant, error = np.zeros((2, size))
+        constant[found.rows], error[found.rows] = form.constant, form.error
+        return AffineForm(spread_rows(form.matrix, found.rows, size), constant, error)
 
     def _relu(self, position: int, found: NeededRows) -> ReluLayer:
         source = self.graph.nodes[position].inputs[0]
@@ -223,14 +230,6 @@ class _NetworkEncoder:
             winners=winners,
             relaxed=self.relaxed,
         )
-
-
-def _affine(found: NeededRows, arguments: list[AffineForm], size: int) -> AffineForm:
-    assert found.constant is not None
-    matrix, constant = combine(list(found.matrices), arguments, found.constant)
-    full = np.zeros(size)
-    full[found.rows] = constant
-    return AffineForm(spread_rows(matrix, found.rows, size), full)
 
 
 def phases_at(graph: Graph, a: Float64Array) -> dict[int, NDArray[np.int8]]:

@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mipverify.encoding.affine import AffineForm, entry_rows, keep_rows, widen
+from mipverify.encoding.affine import AffineForm, entry_rows, widen
 from mipverify.encoding.program_draft import ProgramDraft
 from mipverify.encoding.relu import name_values
 from mipverify.encoding.variables import Block, ValueBlock, WinnerBlock
 from mipverify.errors import MissingBoundError
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.milp.scaling import power_of_two
+
+_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +81,11 @@ def encode_maxpool(draft: ProgramDraft, form: AffineForm, layer: PoolLayer) -> t
     single = (layer.alive.sum(axis=1) == 1) | imposed
     chosen = np.where(imposed, layer.winners, np.argmax(layer.alive, axis=1))
     source = np.where(single, layer.windows[np.arange(single.size), chosen], 0)
-    matrix, constant = _copy(form, layer, single, source)
+    value = _copy(form, layer, single, source)
     _add_winner_rows(draft, form, layer, imposed, source)
     several = np.flatnonzero(~single)
     if several.size == 0:
-        return AffineForm(matrix, constant), []
+        return value, []
     window, place = np.nonzero(layer.alive[several])
     candidate = layer.windows[several[window], place]
     _check_bounds(layer, candidate)
@@ -101,28 +103,28 @@ def encode_maxpool(draft: ProgramDraft, form: AffineForm, layer: PoolLayer) -> t
     own = entry_rows(np.arange(candidate.size), y[window], unit[window], (candidate.size, columns))
     excess = sparse.csr_array(own - widen(short.matrix, columns)[candidate])  # y - x_j, less constants
     target = short.constant[candidate] - shift[window]
-    draft.add_rows(excess, target, np.inf)
+    error = short.error[candidate] + _EPS * np.abs(target)
+    draft.add_rows(excess, target, np.inf, error)
     selected = entry_rows(np.arange(candidate.size), w, gap, (candidate.size, columns))
-    draft.add_rows(sparse.csr_array(excess + selected), -np.inf, target + gap)
+    draft.add_rows(sparse.csr_array(excess + selected), -np.inf, np.nextafter(target + gap, np.inf), error)
     ones = sparse.csr_array((np.ones(w.size), w, np.append(starts, w.size)), shape=(neurons.size, columns))
     draft.add_rows(ones, 1.0, 1.0)
-    matrix = widen(matrix, columns) + entry_rows(neurons, y, unit, (layer.size, columns))
+    matrix = widen(value.matrix, columns) + entry_rows(neurons, y, unit, (layer.size, columns))
+    constant = value.constant.copy()
     constant[neurons] = shift
     blocks += [
         ValueBlock(y, layer.pool, neurons, shift, unit),
         WinnerBlock(w, layer.pool, layer.argument, neurons[window], candidate),
     ]
-    return AffineForm(matrix, constant), blocks
+    return AffineForm(matrix, constant, value.error), blocks
 
 
-def _copy(
-    form: AffineForm, layer: PoolLayer, single: NDArray[np.bool_], source: IndexArray
-) -> tuple[sparse.csr_array, Float64Array]:
+def _copy(form: AffineForm, layer: PoolLayer, single: NDArray[np.bool_], source: IndexArray) -> AffineForm:
     """The value x_j of windows with one candidate."""
     where = np.zeros(layer.size, dtype=np.int64)
     mask = np.zeros(layer.size, dtype=np.bool_)
     where[layer.needed], mask[layer.needed] = source, single
-    return keep_rows(form.matrix[where], mask), np.where(mask, form.constant[where], 0.0)
+    return AffineForm(form.matrix[where], form.constant[where], form.error[where]).only(mask)
 
 
 def _add_winner_rows(
@@ -135,7 +137,9 @@ def _add_winner_rows(
         return
     winner, loser = source[window], layer.windows[window, place]
     rows = sparse.csr_array(form.matrix[winner] - form.matrix[loser])
-    draft.add_rows(rows, form.constant[loser] - form.constant[winner], np.inf)
+    draft.add_rows(
+        rows, form.constant[loser] - form.constant[winner], np.inf, form.error[loser] + form.error[winner]
+    )
 
 
 def _check_bounds(layer: PoolLayer, candidate: IndexArray) -> None:
@@ -157,8 +161,7 @@ def _short_forms(
     long = neurons[np.diff(form.matrix.indptr)[neurons] > 1]
     mask = np.ones(layer.lower.size, dtype=np.bool_)
     mask[long] = False
-    rest = AffineForm(keep_rows(form.matrix, mask), np.where(mask, form.constant, 0.0))
-    return name_values(draft, form, rest, layer.argument, long, layer.lower, layer.upper)
+    return name_values(draft, form, form.only(mask), layer.argument, long, layer.lower, layer.upper)
 
 
 def _others(up: Float64Array, starts: IndexArray, window: IndexArray) -> Float64Array:

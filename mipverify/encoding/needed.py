@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from mipverify.bounds.network_bounds import NetworkBounds
-from mipverify.encoding.affine import operator_rows
+from mipverify.encoding.affine import OperatorRows, operator_rows
 from mipverify.encoding.maxpool import candidates
 from mipverify.graph.graph import Graph, Node
-from mipverify.graph.operators import Float64Array, IndexArray, Input, MaxPool, Relu
+from mipverify.graph.operators import IndexArray, Input, MaxPool, Relu
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +20,12 @@ class NeededRows:
 
     Attributes:
         rows: needed neurons, ascending.
-        matrices, constant: for an affine operator, these rows of it (see `operator_rows`).
+        operator: for an affine operator, these rows of it.
         alive: for a MaxPool, the candidates of these rows that can win, [rows, window].
     """
 
     rows: IndexArray
-    matrices: tuple[sparse.csr_array, ...] = ()
-    constant: Float64Array | None = None
+    operator: OperatorRows | None = None
     alive: NDArray[np.bool_] | None = None
 
 
@@ -59,7 +57,8 @@ def needed_rows(graph: Graph, bounds: NetworkBounds, outputs: NDArray[np.bool_])
             case MaxPool(windows=windows):
                 masks[node.inputs[0]][windows[rows][found.alive]] = True
             case _:
-                for source, matrix in zip(node.inputs, found.matrices, strict=True):
+                assert found.operator is not None
+                for source, matrix in zip(node.inputs, found.operator.matrices, strict=True):
                     masks[source][matrix.indices] = True
     return result
 
@@ -79,5 +78,4 @@ def _rows_of(graph: Graph, bounds: NetworkBounds, node: Node, rows: IndexArray) 
             )
         case op:
             sizes = tuple(graph.nodes[source].size for source in node.inputs)
-            matrices, constant = operator_rows(op, rows, sizes)
-            return NeededRows(rows, tuple(matrices), constant)
+            return NeededRows(rows, operator_rows(op, rows, sizes))

@@ -11,6 +11,9 @@ from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.scaling import power_of_two
 
+# In units of a row; HiGHS works to 1e-9.
+ERROR_LEFT_TO_THE_SOLVER = 2.0**-34
+
 
 class ProgramDraft:
     """Columns and rows in the order in which they are added."""
@@ -33,22 +36,38 @@ class ProgramDraft:
         self.num_columns += count
         return np.arange(self.num_columns - count, self.num_columns)
 
-    def add_rows(self, matrix: sparse.csr_array, lower: ArrayLike, upper: ArrayLike) -> None:
-        """Rows lower <= matrix @ v <= upper; each is divided by a power of two near its largest coefficient.
+    def add_rows(
+        self, matrix: sparse.csr_array, lower: ArrayLike, upper: ArrayLike, error: ArrayLike = 0.0
+    ) -> None:
+        """Rows lower <= matrix @ v <= upper, divided by a power of two near their largest coefficient.
 
         Division by a power of two rounds nothing, and a solver's absolute tolerance then means the
         same in every row.
+
+        Args:
+            matrix: [rows, columns].
+            lower: [rows], -inf allowed.
+            upper: [rows], inf allowed.
+            error: by how much matrix @ v may be wrong; rows are widened by it unless that is far below
+                the tolerance of any solver (`ERROR_LEFT_TO_THE_SOLVER`): an equality stays one.
         """
         count = matrix.shape[0]
         if count == 0:
             return
-        sizes = row_maxima(matrix)
+        wrong = np.broadcast_to(np.asarray(error, dtype=np.float64), (count,))
+        sizes = np.maximum(row_maxima(matrix), wrong)
         unit = power_of_two(np.where(sizes > 0, np.clip(sizes, 2.0**-500, 2.0**500), 1.0))
         data = matrix.data / np.repeat(unit, np.diff(matrix.indptr))
         scaled = sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
         self._rows.append(scaled)
-        self._row_lower.append(np.broadcast_to(np.asarray(lower, dtype=np.float64), (count,)) / unit)
-        self._row_upper.append(np.broadcast_to(np.asarray(upper, dtype=np.float64), (count,)) / unit)
+        widening = np.where(wrong > ERROR_LEFT_TO_THE_SOLVER * unit, wrong, 0.0)
+        self._row_lower.append((np.asarray(lower, dtype=np.float64) - widening) / unit)
+        self._row_upper.append((np.asarray(upper, dtype=np.float64) + widening) / unit)
+
+    def magnitudes(self) -> Float64Array:
+        """Largest |v| of every column so far."""
+        lower, upper = self.column_bounds()
+        return np.maximum(np.abs(lower), np.abs(upper))
 
     def column_bounds(self) -> tuple[Float64Array, Float64Array]:
         """Lower and upper bounds of all columns so far."""

@@ -24,13 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from mipverify.encoding.affine import AffineForm, entry_rows, keep_rows, spread_rows, widen
+from mipverify.encoding.affine import AffineForm, entry_rows, spread_rows, widen
 from mipverify.encoding.program_draft import ProgramDraft, grouped_rows
 from mipverify.encoding.variables import Block, PartBlock, PhaseBlock, ValueBlock
 from mipverify.errors import MissingBoundError, SoundnessError
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.milp.scaling import power_of_two
 
+_EPS = float(np.finfo(np.float64).eps)
 _TRIANGLE_SLACK = 2.0**-50  # covers the rounding of the two quotients
 
 
@@ -88,7 +89,7 @@ def encode_relu(draft: ProgramDraft, form: AffineForm, layer: ReluLayer) -> tupl
     size = layer.lower.size
     parts = entry_rows(positive.neurons, positive.columns, positive.unit, (size, draft.num_columns))
     matrix = widen(value.matrix, draft.num_columns) + parts
-    return AffineForm(matrix, value.constant), [block for block in blocks if block.columns.size]
+    return AffineForm(matrix, value.constant, value.error), [block for block in blocks if block.columns.size]
 
 
 class _Part:
@@ -137,8 +138,7 @@ def _encode_active(
     short = np.setdiff1d(active, long, assume_unique=True)
     mask = np.zeros(layer.lower.size, dtype=np.bool_)
     mask[short] = True
-    value = AffineForm(keep_rows(form.matrix, mask), np.where(mask, form.constant, 0.0))
-    return name_values(draft, form, value, layer.argument, long, layer.lower, layer.upper)
+    return name_values(draft, form, form.only(mask), layer.argument, long, layer.lower, layer.upper)
 
 
 def name_values(
@@ -163,12 +163,12 @@ def name_values(
     own = entry_rows(np.arange(neurons.size), columns, unit, (neurons.size, draft.num_columns))
     rows = sparse.csr_array(own - widen(form.matrix[neurons], draft.num_columns))
     target = form.constant[neurons] - low
-    draft.add_rows(rows, target, target)
+    draft.add_rows(rows, target, target, form.error[neurons] + _EPS * np.abs(target))
     named = spread_rows(own, neurons, lower.size)
     constant = value.constant.copy()
     constant[neurons] = low
     matrix = widen(value.matrix, draft.num_columns) + named
-    return AffineForm(matrix, constant), [ValueBlock(columns, node, neurons, low, unit)]
+    return AffineForm(matrix, constant, value.error), [ValueBlock(columns, node, neurons, low, unit)]
 
 
 def _add_split_rows(
@@ -180,7 +180,8 @@ def _add_split_rows(
     for part in (positive, negative):
         where = np.searchsorted(unstable, part.neurons)
         rows = rows + entry_rows(where, part.columns, part.sign * part.unit, shape)
-    draft.add_rows(sparse.csr_array(rows), form.constant[unstable], form.constant[unstable])
+    constant = form.constant[unstable]
+    draft.add_rows(sparse.csr_array(rows), constant, constant, form.error[unstable])
 
 
 def _add_phase_rows(

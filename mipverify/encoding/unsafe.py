@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from mipverify.encoding.affine import AffineForm, multiply, widen
+from mipverify.encoding.affine import AffineForm, OperatorRows, combine, widen
 from mipverify.encoding.program_draft import ProgramDraft, grouped_rows
 from mipverify.encoding.variables import Block, MarginBlock, TargetBlock
 from mipverify.errors import MissingBoundError
@@ -30,16 +30,15 @@ _LEAST_WIDTH = 2.0**-30
 
 @dataclass(frozen=True, eq=False)
 class MarginRows:
-    """The margins matrix @ v + constant of all rows of some polytopes.
+    """The margins of all rows of some polytopes.
 
     Attributes:
-        matrix, constant: the rows, one polytope after the other.
+        form: the rows, one polytope after the other.
         owner: which of the polytopes (0, 1, ...) a row belongs to, ascending.
         lower, upper: bounds of the margins over the region.
     """
 
-    matrix: sparse.csr_array
-    constant: Float64Array
+    form: AffineForm
     owner: IndexArray
     lower: Float64Array
     upper: Float64Array
@@ -48,7 +47,8 @@ class MarginRows:
         """The rows of some of the polytopes, renumbered 0, 1, ..."""
         rows = np.flatnonzero(np.isin(self.owner, polytopes))
         owner = np.searchsorted(polytopes, self.owner[rows])
-        return MarginRows(self.matrix[rows], self.constant[rows], owner, self.lower[rows], self.upper[rows])
+        form = AffineForm(self.form.matrix[rows], self.form.constant[rows], self.form.error[rows])
+        return MarginRows(form, owner, self.lower[rows], self.upper[rows])
 
 
 def margin_rows(
@@ -61,15 +61,14 @@ def margin_rows(
     stacked = np.concatenate([p.matrix for p in polytopes])
     offsets = np.concatenate([p.offset for p in polytopes])
     owner = np.repeat(np.arange(len(polytopes)), [len(p.offset) for p in polytopes])
-    rows = sparse.csr_array(stacked)
-    matrix = multiply(rows, form.matrix)
-    matrix.eliminate_zeros()  # 0 * inf must not meet an unbounded column
-    constant = rows @ form.constant - offsets
-    low, up = _interval(rows, -offsets, *output_bounds)
+    operator = OperatorRows((sparse.csr_array(stacked),), -offsets, 0.0, np.zeros(offsets.size))
+    margins = combine(operator, [form], draft.magnitudes())
+    low, up = _interval(operator.matrices[0], -offsets, *output_bounds)
     lower, upper = draft.column_bounds()
-    width = matrix.shape[1]
-    column_low, column_up = _interval(matrix, constant, lower[:width], upper[:width])
-    return MarginRows(matrix, constant, owner, np.fmax(low, column_low), np.fmin(up, column_up))
+    width = margins.matrix.shape[1]
+    column_low, column_up = _interval(margins.matrix, margins.constant, lower[:width], upper[:width])
+    column_low, column_up = column_low - margins.error, column_up + margins.error
+    return MarginRows(margins, owner, np.fmax(low, column_low), np.fmin(up, column_up))
 
 
 def _interval(
@@ -116,17 +115,18 @@ def encode_unsafe(
     """
     reachable = _reachable(rows, len(names), slack)
     rows = rows.of(reachable)
+    form = rows.form
     if reachable.size == 1:
-        draft.add_rows(rows.matrix, -rows.constant - slack, np.inf)
+        draft.add_rows(form.matrix, -form.constant - slack, np.inf, form.error)
         return []
     zeros, ones = np.zeros(reachable.size), np.ones(reachable.size)
     t = draft.add_columns(zeros, ones, integral=not relaxed)
     big = np.maximum(-np.nextafter(rows.lower + slack, -np.inf), 0.0)
     _check_finite(big, output)
     selected = grouped_rows([t[rows.owner]], [-big], draft.num_columns)
-    wide = sparse.csr_array(widen(rows.matrix, draft.num_columns) + selected)
+    wide = sparse.csr_array(widen(form.matrix, draft.num_columns) + selected)
     # G y - g + slack - M t >= -M, rounded down
-    draft.add_rows(wide, np.nextafter(-rows.constant - slack - big, -np.inf), np.inf)
+    draft.add_rows(wide, np.nextafter(-form.constant - slack - big, -np.inf), np.inf, form.error)
     choice = sparse.csr_array((ones, t, np.array([0, t.size])), shape=(1, draft.num_columns))
     draft.add_rows(choice, 1.0, np.inf)
     return [TargetBlock(t, tuple(names[k] for k in reachable), reachable)]
@@ -158,10 +158,11 @@ def encode_margin(
     Raises:
         MissingBoundError: several rows, and a margin without finite bounds.
     """
+    form = rows.form
     if rows.owner.size == 1:
         cost = np.zeros(draft.num_columns)
-        cost[rows.matrix.indices] = -rows.matrix.data
-        return cost, -float(rows.constant[0]), []
+        cost[form.matrix.indices] = -form.matrix.data
+        return cost, -float(form.constant[0] + form.error[0]), []
     _check_finite(rows.lower, output)
     _check_finite(rows.upper, output)
     count = len(names)
@@ -177,7 +178,7 @@ def encode_margin(
     margin = np.full(rows.owner.size, m[0])
     columns: list[IndexArray] = [margin]
     values: list[ArrayLike] = [-unit]
-    bound = low - rows.constant
+    bound = low - form.constant
     if count > 1:
         t = draft.add_columns(np.zeros(count), np.ones(count), integral=not relaxed)
         big = np.maximum(np.nextafter(up - rows.lower, np.inf), 0.0)
@@ -186,8 +187,8 @@ def encode_margin(
         choice = sparse.csr_array((np.ones(count), t, np.array([0, count])), shape=(1, draft.num_columns))
         draft.add_rows(choice, 1.0, 1.0)
         blocks.append(TargetBlock(t, tuple(names), np.arange(count)))
-    wide = widen(rows.matrix, draft.num_columns)
-    draft.add_rows(sparse.csr_array(wide + grouped_rows(columns, values, draft.num_columns)), bound, np.inf)
+    wide = widen(form.matrix, draft.num_columns) + grouped_rows(columns, values, draft.num_columns)
+    draft.add_rows(sparse.csr_array(wide), bound, np.inf, form.error)
     cost = np.zeros(draft.num_columns)
     cost[m] = -unit
     return cost, -low, blocks
