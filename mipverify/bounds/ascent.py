@@ -32,7 +32,7 @@ class ProjectedAdam:
 
     def step(self, objective: Tensor) -> None:
         """One step up the gradient of `objective`; variables without influence stay."""
-        gradients = torch.autograd.grad(objective, self.variables, allow_unused=True)
+        gradients: Sequence[Tensor | None] = torch.autograd.grad(objective, self.variables, allow_unused=True)
         self.steps += 1
         first, second = 1 - FIRST**self.steps, 1 - SECOND**self.steps
         with torch.no_grad():

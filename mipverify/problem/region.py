@@ -91,6 +91,11 @@ class Ball:
         upper = np.nextafter(self.center + self.radius, np.inf)
         return Box(np.maximum(lower, self.domain.lower), np.minimum(upper, self.domain.upper))
 
+    def reach(self) -> float:
+        """Largest distance that a point of the region can have: the radius, or the end of the domain."""
+        corner = np.maximum(self.center - self.domain.lower, self.domain.upper - self.center)
+        return min(self.radius, float(self.norm.distance(np.zeros_like(corner), corner)))
+
     def contains(self, a: Float64Array) -> bool:
         """Whether a, of shape [n], lies in domain and ball.
 

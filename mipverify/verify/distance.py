@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mipverify.attack.distance import attack_distance
 from mipverify.attack.replay import replay_best
 from mipverify.bounds.network_bounds import Method
@@ -20,6 +18,7 @@ from mipverify.verify.problem import OpenProblem, open_problem
 
 INTERVAL_TRIALS = 14
 LINEAR_TRIALS = 7
+MAX_ROUNDS = 3  # of bounds, polish and program: a much closer witness makes the next round far easier
 WORTH_REBOUNDING = 0.98  # a polished distance below this share of the old one is worth new bounds
 
 
@@ -63,7 +62,7 @@ def _bracket(engine: Engine, cases: Sequence[Case], method: Method, trials: int)
             engine,
             [case.query for case in todo],
             known=[case.lower for case in todo],
-            limits=[min(case.upper, search_radius(case)) for case in todo],
+            limits=[min(case.upper, case.query.region.reach()) for case in todo],
             method=method,
             steps=trials,
             deadline=shared_deadline(todo),
@@ -74,23 +73,19 @@ def _bracket(engine: Engine, cases: Sequence[Case], method: Method, trials: int)
         case.close(Stage.BOUNDS)
 
 
-def search_radius(case: Case) -> float:
-    """The radius of the query, or the one beyond which its domain ends."""
-    region = case.query.region
-    corner = np.maximum(region.center - region.domain.lower, region.domain.upper - region.center)
-    return min(region.radius, float(region.norm.distance(np.zeros_like(corner), corner)))
-
-
 def _close(engine: Engine, case: Case, strongest: Method) -> None:
     """Bounds inside the attack's distance, polish, and the program for what is left."""
-    problem = _bounded(engine, case, strongest)
-    if case.witness is not None and case.open:
+    for _ in range(MAX_ROUNDS):
+        problem = _bounded(engine, case, strongest)
         before = case.upper
-        _polish(engine, case, problem, case.witness)
-        if case.open and case.upper < WORTH_REBOUNDING * before:
-            problem = _bounded(engine, case, strongest)
-    if case.open:
-        close_by_mip(engine, case, problem)
+        if case.witness is not None and case.open:
+            _polish(engine, case, problem, case.witness)
+            if case.open and case.upper < WORTH_REBOUNDING * before:
+                problem = _bounded(engine, case, strongest)
+        if case.open:
+            close_by_mip(engine, case, problem)
+        if not case.upper < WORTH_REBOUNDING * before:
+            return
 
 
 def _polish(engine: Engine, case: Case, problem: OpenProblem, witness: Witness) -> None:

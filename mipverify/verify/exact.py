@@ -70,7 +70,10 @@ def close_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> None:
             encoding,
             SolveOptions(time_limit=case.remaining(), cutoff=cutoff, relative_gap=case.gap / 4),
         )
-        case.raise_lower(_claimed_distance(result, radius=radius, cutoff=cutoff), Evidence.SOLVER_CLAIM)
+        case.raise_lower(
+            _claimed_distance(result, radius=radius, reach=problem.query.region.reach(), cutoff=cutoff),
+            Evidence.SOLVER_CLAIM,
+        )
         if result.point is not None:
             case.offer(_witness_from(engine, case, problem, encoding, result))
     case.close(Stage.MIP)
@@ -83,7 +86,7 @@ def _pass_on_interrupt(result: SolveResult) -> None:
         raise KeyboardInterrupt
 
 
-def _claimed_distance(result: SolveResult, *, radius: float, cutoff: float | None) -> float:
+def _claimed_distance(result: SolveResult, *, radius: float, reach: float, cutoff: float | None) -> float:
     """The distance up to which the solver excludes every unsafe point, lowered for its tolerances."""
     if result.termination in (Termination.ERROR, Termination.UNBOUNDED):
         return 0.0
@@ -94,7 +97,7 @@ def _claimed_distance(result: SolveResult, *, radius: float, cutoff: float | Non
     claimed = limit if excluded else min(result.dual_bound, limit)
     if not np.isfinite(claimed):
         return 0.0
-    return max(0.0, claimed - RELATIVE_DISTANCE_SLACK * limit)
+    return max(0.0, claimed - RELATIVE_DISTANCE_SLACK * min(limit, reach))
 
 
 def _slack(engine: Engine, problem: OpenProblem) -> float:

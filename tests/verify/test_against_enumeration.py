@@ -1,0 +1,104 @@
+"""No false claim: verdicts and distances on random tiny networks against visiting all linear regions."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mipverify.frontend.network import Network, load_network
+from mipverify.graph.graph import Graph
+from mipverify.problem.norm import Norm
+from mipverify.problem.query import misclassification
+from mipverify.problem.region import Ball, Box
+from mipverify.verify.api import certify, minimal_distortion
+from mipverify.verify.certificate import Certificate, Status
+from mipverify.verify.options import VerifyOptions
+from tests.oracles.enumeration import closest, linear_regions
+from tests.oracles.exact_values import exact_values
+from tests.random_networks import KINDS, random_graph, to_onnx
+
+NETWORKS = int(os.environ.get("MIPVERIFY_TINY_NETWORKS", "1000"))
+PER_TEST = 50
+ORACLE_TOLERANCE = 1e-7  # of the oracle's own linear programs
+
+
+def tiny(seed: int) -> tuple[np.random.Generator, Network, Ball, int]:
+    """A network that classifies a random point correctly by definition: the label is its prediction."""
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng, output_size=int(rng.integers(2, 5)), kinds=KINDS, max_relus=6)
+    network = load_network(to_onnx(graph))
+    size = network.graph.input_size
+    domain = (
+        Box(np.zeros(size), np.ones(size))
+        if rng.random() < 0.7
+        else Box(np.full(size, -2.0), np.full(size, 3.0))
+    )
+    norm = Norm.LINF if seed % 2 else Norm.L1
+    center = rng.random(size).astype(np.float32).astype(np.float64)
+    label = int(np.argmax(network.run(center[None])[0]))
+    return rng, network, Ball(center, np.inf, norm, domain), label
+
+
+def true_distance(graph: Graph, ball: Ball, label: int, alpha: float) -> float:
+    unsafe = misclassification(graph.output_size, label, alpha=alpha)
+    return closest(linear_regions(graph, ball), ball, unsafe)
+
+
+def exactly_unsafe(network: Network, answer: Certificate, ball: Ball, label: int, alpha: float) -> bool:
+    """Whether the witness lies in the domain and is unsafe, in rational arithmetic."""
+    assert answer.witness is not None
+    point = answer.witness.point
+    outputs = exact_values(network.graph, [Fraction(v) for v in point.tolist()])[network.graph.output]
+    reached = max(v for k, v in enumerate(outputs) if k != label) - outputs[label] - Fraction(alpha)
+    return ball.domain.contains(point) and reached >= Fraction(-1, 10**12)
+
+
+@pytest.mark.parametrize("block", range(max(1, NETWORKS // PER_TEST)))
+def test_no_false_claim(block: int) -> None:
+    undecided = asked = 0
+    for seed in range(block * PER_TEST, block * PER_TEST + min(PER_TEST, NETWORKS)):
+        rng, network, ball, label = tiny(seed)
+        alpha = float(rng.choice([0.0, 0.0, 0.25]))
+        distance = true_distance(network.graph, ball, label, alpha)
+        base = distance if 0 < distance < np.inf else 0.5
+        eps = float(base * rng.choice([0.3, 0.9, 0.999, 1.001, 1.5]))
+        options = VerifyOptions(
+            time_limit=60,
+            attack=bool(rng.random() < 0.7),
+            bounds=str(rng.choice(["interval", "linear", "optimised"])),
+        )
+        common = {"norm": ball.norm, "alpha": alpha, "domain": ball.domain, "options": options}
+        verdict = certify(network, ball.center, label, eps=eps, **common)  # type: ignore[arg-type]
+        tolerance = ORACLE_TOLERANCE * max(1.0, base)
+        if verdict.status is Status.VERIFIED:
+            assert distance > eps - tolerance, seed
+        if verdict.witness is not None:
+            assert verdict.upper >= distance - tolerance, seed
+            assert exactly_unsafe(network, verdict, ball, label, alpha), seed
+        assert verdict.lower <= distance + tolerance, seed
+        asked += 1
+        undecided += verdict.status is Status.UNKNOWN
+    assert undecided <= 0.02 * asked
+
+
+@pytest.mark.parametrize("block", range(max(1, NETWORKS // PER_TEST // 2)))
+def test_distance_is_exact(block: int) -> None:
+    open_intervals = asked = 0
+    for seed in range(10_000 + block * PER_TEST, 10_000 + block * PER_TEST + min(PER_TEST, NETWORKS)):
+        rng, network, ball, label = tiny(seed)
+        distance = true_distance(network.graph, ball, label, 0.0)
+        options = VerifyOptions(time_limit=60, attack=bool(rng.random() < 0.7))
+        answer = minimal_distortion(
+            network, ball.center, label, norm=ball.norm, domain=ball.domain, options=options
+        )
+        tolerance = ORACLE_TOLERANCE * max(1.0, distance if np.isfinite(distance) else 1.0)
+        assert answer.lower <= distance + tolerance, seed
+        assert answer.upper >= distance - tolerance, seed
+        if answer.witness is not None:
+            assert exactly_unsafe(network, answer, ball, label, 0.0), seed
+        asked += 1
+        open_intervals += not answer.closed
+    assert open_intervals <= 0.02 * asked
