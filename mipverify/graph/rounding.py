@@ -92,11 +92,10 @@ class Approximate:
         return self + (-other)
 
     def __mul__(self, other: Approximate) -> Approximate:
-        """Elementwise product; |a* b* - a b| <= |a| e_b + |b| e_a + e_a e_b."""
+        """Elementwise product; |a* b* - a b| <= |a| e_b + (|b| + e_b) e_a."""
         product = self.value * other.value
-        inherited = (
-            np.abs(self.value) * other.error + np.abs(other.value) * self.error + self.error * other.error
-        )
+        a, b = np.abs(self.value), np.abs(other.value)
+        inherited = _upper_product(a, other.error) + _upper_product(b + other.error, self.error)
         return Approximate(product, _outward(inherited + _product_error(self.value, other.value, product)))
 
     def __truediv__(self, other: Approximate) -> Approximate:
@@ -105,7 +104,9 @@ class Approximate:
             raise ZeroDivisionError("a divisor is zero, or cannot be told from zero")
         quotient = self.value / other.value
         divisor = (np.abs(other.value) - other.error) / INFLATION
-        inherited = (self.error + np.abs(quotient) * other.error) / divisor
+        size = np.where(self.value == 0, 0.0, np.abs(quotient) * INFLATION + SMALLEST)
+        numerator = self.error + _upper_product(size, other.error)
+        inherited = np.where(numerator > 0, numerator * INFLATION / divisor + SMALLEST, 0.0)
         residual = self.value - quotient * other.value
         divides = (residual == 0) & (_product_error(quotient, other.value, self.value) == 0)
         rounding = np.where(divides, 0.0, np.abs(quotient) * UNIT_ROUNDOFF + SMALLEST)
@@ -122,6 +123,7 @@ class Approximate:
             error = error + self.error @ (b + other.error)
         if not other.is_exact:
             error = error + a @ other.error
+        a, b = a + self.error, b + other.error
         overlap = (a > 0).astype(np.float64) @ (b > 0) if _may_underflow(a, b) else error
         # Four underflow terms: the error terms themselves may underflow.
         error = (error + 4 * terms * SMALLEST) * (1.0 + 4 * gamma) * INFLATION
@@ -133,6 +135,7 @@ class Approximate:
             raise ValueError("a square root of a number that may be negative")
         root = np.sqrt(self.value)
         inherited = np.divide(self.error, root, out=np.zeros_like(root), where=root > 0)
+        inherited = np.where(self.error > 0, inherited + SMALLEST, 0.0)
         exact = (_product_error(root, root, self.value) == 0) & (root * root == self.value)
         return Approximate(root, _outward(inherited + np.where(exact, 0.0, root * UNIT_ROUNDOFF)))
 
@@ -140,6 +143,11 @@ class Approximate:
 def _outward(error: Float64Array) -> Float64Array:
     """`error` enlarged by more than the rounding made in computing it; zero stays zero."""
     return np.asarray(np.where(error > 0, error * INFLATION + SMALLEST, 0.0))
+
+
+def _upper_product(a: Float64Array, b: Float64Array) -> Float64Array:
+    """At least a b for non-negative numbers, zero only where one of them is."""
+    return np.asarray(np.where((a > 0) & (b > 0), a * b * INFLATION + SMALLEST, 0.0))
 
 
 def _product_error(a: Float64Array, b: Float64Array, product: Float64Array) -> Float64Array:

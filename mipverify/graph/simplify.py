@@ -30,11 +30,10 @@ from mipverify.graph.operators import (
 def simplify(graph: Graph) -> Graph:
     """The same function with fewer operators: rewrites repeat until none applies."""
     graph = without_noise(graph)
-    while True:
-        fused = fuse_once(graph)
-        if fused is None:
-            return graph
-        graph = without_noise(fused)
+    with np.errstate(over="ignore", invalid="ignore"):  # such fusions are tried, and not made
+        while (fused := fuse_once(graph)) is not None:
+            graph = without_noise(fused)
+    return graph
 
 
 def without_noise(graph: Graph) -> Graph:
@@ -180,7 +179,7 @@ def _fused_with_sole(op: Operator, inner: Operator) -> Operator | None:
 def _swapped(op: Operator, inner: Node, nodes: list[Node]) -> _Rewrite | None:
     """`op` and its argument in the other order, where that brings a fusion nearer or saves ReLUs."""
     match (op, inner.op):
-        case (MaxPool(), Relu()):
+        case (MaxPool(), Relu(size=size)) if op.size <= size:
             return _Rewrite(op, inner.inputs, Relu(op.size))  # max of ReLUs = ReLU of the max
         case (Relu() | Scale(), Select()):
             if not fusion_select.is_permutation(inner.op, nodes[inner.inputs[0]].size):

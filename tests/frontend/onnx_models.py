@@ -17,7 +17,9 @@ Array = NDArray[Any]
 Nodes = Sequence[onnx.NodeProto]
 
 
-def node(kind: str, inputs: Sequence[str], outputs: Sequence[str] | str = "y", **attributes: Any) -> onnx.NodeProto:
+def node(
+    kind: str, inputs: Sequence[str], outputs: Sequence[str] | str = "y", **attributes: Any
+) -> onnx.NodeProto:
     names = [outputs] if isinstance(outputs, str) else list(outputs)
     return helper.make_node(kind, list(inputs), names, name=f"{kind}_{names[0]}", **attributes)
 
@@ -39,8 +41,7 @@ def model(
         [helper.make_tensor_value_info(output, dtype, None)],
         [numpy_helper.from_array(np.asarray(a), name) for name, a in (constants or {}).items()],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    return made
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
 def reference(proto: onnx.ModelProto, points: Array, output: str | None = None) -> Array:
@@ -52,7 +53,9 @@ def reference(proto: onnx.ModelProto, points: Array, output: str | None = None) 
     )
     given = session.get_inputs()[0]
     shape = [s if isinstance(s, int) and s > 0 else 1 for s in given.shape]
-    dtype = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}[given.type]
+    dtype = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}[
+        given.type
+    ]
     rows = [
         session.run(None if output is None else [output], {given.name: p.astype(dtype).reshape(shape)})[0]
         for p in points

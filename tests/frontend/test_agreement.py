@@ -13,8 +13,8 @@ from mipverify.errors import ModelError
 from mipverify.frontend.agreement import check_agreement, random_points, rounding_tolerance
 from mipverify.frontend.network import load_network
 from mipverify.graph.evaluate import evaluate
-from mipverify.graph.graph import Graph
-from mipverify.graph.operators import Conv, Dense
+from mipverify.graph.graph import Graph, Node
+from mipverify.graph.operators import Conv, Dense, Input, Relu
 from tests.random_networks import random_graph, to_onnx
 
 FLOAT32 = 2.0**-24
@@ -22,11 +22,7 @@ FLOAT32 = 2.0**-24
 
 def wide_network(seed: int, depth: int = 5, width: int = 60) -> Graph:
     rng = np.random.default_rng(seed)
-    graph = random_graph(rng, input_size=20, kinds=("dense",), max_blocks=1, max_relus=99)
-    nodes = list(graph.nodes[:1])
-    from mipverify.graph.graph import Node
-    from mipverify.graph.operators import Relu
-
+    nodes = [Node(Input(20), (), "input", (20,))]
     size = 20
     for _ in range(depth):
         weight = (rng.normal(size=(width, size)) * np.sqrt(2 / size)).astype(np.float32).astype(float)

@@ -71,9 +71,7 @@ def test_normalization_is_folded(mean, std, pads):
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1), mean=st.floats(-2, 2, allow_subnormal=False), std=st.floats(0.01, 300)
-)
+@given(seed=st.integers(0, 2**32 - 1), mean=st.floats(-2, 2, allow_subnormal=False), std=st.floats(0.01, 300))
 def test_normalization_is_exact_within_the_stated_errors(seed, mean, std):
     """f((x - mean) / std) in rational arithmetic lies in what the folded graph allows."""
     rng = np.random.default_rng(seed)

@@ -168,7 +168,9 @@ def test_normalization_bias_and_scale_fold_into_the_layer_before():
 
 def test_a_bias_is_not_lost_in_a_separate_addition():
     constants = {"W": np.eye(2, dtype=np.float32), "c": np.array([5.0, -3.0], np.float32)}
-    network = load_network(model([node("MatMul", ["x", "W"], "a"), node("Add", ["a", "c"])], (1, 2), constants))
+    network = load_network(
+        model([node("MatMul", ["x", "W"], "a"), node("Add", ["a", "c"])], (1, 2), constants)
+    )
     assert network([1.0, 1.0]).tolist() == [6.0, -2.0]
     (op,) = (n.op for n in network.graph.nodes[1:])
     assert isinstance(op, Dense)

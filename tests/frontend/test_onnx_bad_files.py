@@ -25,7 +25,9 @@ def test_a_folder(tmp_path):
         load_network(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"not an ONNX file at all\n", b"\x89PNG\r\n\x1a\n" * 20, b"\x1f\x8bbroken"])
+@pytest.mark.parametrize(
+    "content", [b"not an ONNX file at all\n", b"\x89PNG\r\n\x1a\n" * 20, b"\x1f\x8bbroken"]
+)
 def test_other_files(tmp_path, content):
     path = tmp_path / "net.onnx"
     path.write_bytes(content)

@@ -130,14 +130,18 @@ def test_quantised_weights_are_refused():
 
 def test_computed_weights_that_cancel_are_refused():
     third = np.float32(1 / 3)
-    constants = {"a": np.array([third]), "three": np.array([3.0], np.float32), "b": np.array([1.0], np.float32)}
+    constants = {
+        "a": np.array([third]),
+        "three": np.array([3.0], np.float32),
+        "b": np.array([1.0], np.float32),
+    }
     nodes = [
         node("Sqrt", ["a"], "r"),
         node("Mul", ["r", "r"], "p"),
         node("Sub", ["p", "a"], "w"),
         node("Mul", ["x", "w"]),
     ]
-    with pytest.raises(ModelError, match="Mul node 'Mul_y'.*cancel"):
+    with pytest.raises(ModelError, match=r"Mul node 'Mul_y'.*cancel"):
         load_network(model(nodes, (1, 1), constants))
 
 
@@ -151,7 +155,9 @@ def test_weights_that_are_no_numbers_name_their_node(kind, value):
 
 def test_unknown_folds_are_refused():
     with pytest.raises(UnsupportedOperatorError, match="Tanh at node 'Tanh_w'"):
-        load_network(model([node("Tanh", ["c"], "w"), node("Mul", ["x", "w"])], (1, 2), {"c": np.ones(2, np.float32)}))
+        load_network(
+            model([node("Tanh", ["c"], "w"), node("Mul", ["x", "w"])], (1, 2), {"c": np.ones(2, np.float32)})
+        )
 
 
 def test_weights_in_local_functions_are_inlined():

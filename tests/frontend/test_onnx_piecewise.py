@@ -51,7 +51,7 @@ def test_clip_at_the_largest_float_does_not_bind():
 
 def test_clip_with_crossed_limits_is_an_error():
     limits = {"low": np.float32(1), "high": np.float32(-1)}
-    with pytest.raises(ModelError, match="min 1.0 exceeds its max -1.0"):
+    with pytest.raises(ModelError, match=r"min 1\.0 exceeds its max -1\.0"):
         load_network(model([node("Clip", ["x", *limits])], (1, 3), limits))
 
 

@@ -51,7 +51,7 @@ def test_a_softmax_over_a_part_of_the_scores_is_refused():
 
 
 def test_a_final_sigmoid_is_refused_with_a_remedy():
-    with pytest.raises(UnsupportedOperatorError, match="Sigmoid.*compare its argument"):
+    with pytest.raises(UnsupportedOperatorError, match=r"Sigmoid.*compare its argument"):
         load_network(model([LOGITS, node("Sigmoid", ["z"])], (1, 4), WEIGHTS))
 
 
@@ -70,7 +70,7 @@ def test_a_final_arg_max_is_dropped():
 def test_an_arg_max_over_a_part_is_refused():
     proto = model([LOGITS, node("ArgMax", ["z"], axis=0)], (1, 4), WEIGHTS)
     proto.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
-    with pytest.raises(UnsupportedOperatorError, match="ArgMax.*part of the scores"):
+    with pytest.raises(UnsupportedOperatorError, match=r"ArgMax.*part of the scores"):
         load_network(proto)
 
 

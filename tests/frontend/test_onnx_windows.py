@@ -43,7 +43,11 @@ def windows(draw: Any, *, dilations: bool = True, pooling: bool = False) -> dict
         attributes["pads"] = pads
     spans = [d * (k - 1) + 1 for d, k in zip(attributes.get("dilations", [1] * rank), kernel, strict=True)]
     if auto_pad in ("NOTSET", "VALID"):
-        assume(all(n + pads[i] + pads[rank + i] >= s for i, (n, s) in enumerate(zip(lengths, spans, strict=True))))
+        assume(
+            all(
+                n + pads[i] + pads[rank + i] >= s for i, (n, s) in enumerate(zip(lengths, spans, strict=True))
+            )
+        )
     return {"lengths": lengths, "attributes": attributes}
 
 
@@ -135,7 +139,11 @@ def test_normalized_images_before_a_convolution(pads):
         "std": np.abs(numbers(rng, 2, 1, 1)),
         "W": numbers(rng, 3, 2, 2, 2),
     }
-    nodes = [node("Sub", ["x", "mean"], "a"), node("Div", ["a", "std"], "b"), node("Conv", ["b", "W"], pads=pads)]
+    nodes = [
+        node("Sub", ["x", "mean"], "a"),
+        node("Div", ["a", "std"], "b"),
+        node("Conv", ["b", "W"], pads=pads),
+    ]
     network = assert_imports(model(nodes, (1, 2, 3, 3), constants))
     # Zero padding is zero after the subtraction: an offset must not be folded into a padded convolution.
     assert len(network.graph.nodes) == (3 if any(pads) else 2)
@@ -143,7 +151,7 @@ def test_normalized_images_before_a_convolution(pads):
 
 def test_three_axes_are_refused_by_name():
     constants = {"W": np.ones((1, 1, 2, 2, 2), np.float32)}
-    with pytest.raises(UnsupportedOperatorError, match="Conv at node 'Conv_y'.*3 spatial axes"):
+    with pytest.raises(UnsupportedOperatorError, match=r"Conv at node 'Conv_y'.*3 spatial axes"):
         load_network(model([node("Conv", ["x", "W"])], (1, 1, 3, 3, 3), constants))
 
 
