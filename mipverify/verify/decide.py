@@ -46,6 +46,7 @@ def _decide_alone(engine: Engine, case: Case, state: PropagationState, strongest
     case.close(Stage.BOUNDS)
     if case.open:
         decide_by_mip(engine, case, problem)
+        case.close(Stage.MIP)
 
 
 def _exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) -> dict[Case, PropagationState]:

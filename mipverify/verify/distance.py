@@ -12,14 +12,13 @@ from mipverify.verify.bounding import certified_radii
 from mipverify.verify.case import Case, shared_deadline, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.engine import Engine
-from mipverify.verify.exact import close_by_mip
+from mipverify.verify.exact import close_by_mip, decide_by_mip
 from mipverify.verify.polish import closest_in_linear_region
 from mipverify.verify.problem import OpenProblem, open_problem
 
 INTERVAL_TRIALS = 14
 LINEAR_TRIALS = 7
-MAX_ROUNDS = 3  # of bounds, polish and program: a much closer witness makes the next round far easier
-WORTH_REBOUNDING = 0.98  # a polished distance below this share of the old one is worth new bounds
+MAX_ROUNDS = 12  # of bounds, polish and decisions
 
 
 def measure(engine: Engine, cases: Sequence[Case]) -> None:
@@ -74,33 +73,40 @@ def _bracket(engine: Engine, cases: Sequence[Case], method: Method, trials: int)
 
 
 def _close(engine: Engine, case: Case, strongest: Method) -> None:
-    """Bounds inside the attack's distance, polish, and the program for what is left."""
+    """Prove that nothing is closer than the witness; whatever refutes that is the next witness.
+
+    Each round asks for an unsafe point closer than the known one by half the gap: first of the bounds,
+    then of the polish, then of one program a target. Should rounds not end it, the direct program does.
+    """
     for _ in range(MAX_ROUNDS):
         problem = _bounded(engine, case, strongest)
-        before = case.upper
-        if case.witness is not None and case.open:
-            _polish(engine, case, problem, case.witness)
-            if case.open and case.upper < WORTH_REBOUNDING * before:
-                problem = _bounded(engine, case, strongest)
-        if case.open:
-            close_by_mip(engine, case, problem)
-        if not case.upper < WORTH_REBOUNDING * before:
+        if case.witness is not None and case.open and _polish(engine, case, problem, case.witness):
+            continue
+        if case.open and decide_by_mip(engine, case, problem):
+            case.close(Stage.MIP)
+        if not case.open or not case.upper <= problem.query.region.radius:
             return
+    if case.open:
+        close_by_mip(engine, case, _bounded(engine, case, strongest))
 
 
-def _polish(engine: Engine, case: Case, problem: OpenProblem, witness: Witness) -> None:
+def _polish(engine: Engine, case: Case, problem: OpenProblem, witness: Witness) -> bool:
+    """Whether a clearly closer witness was found in the linear regions around the known one."""
     with timed([case], Stage.ATTACK):
-        case.offer(closest_in_linear_region(engine, problem.query, problem.bounds, witness, case.deadline()))
+        found = closest_in_linear_region(engine, problem.query, problem.bounds, witness, case.deadline())
+        improved = found.distance <= problem.query.region.radius
+        case.offer(found)
     case.close(Stage.ATTACK)
+    return improved
 
 
 def _bounded(engine: Engine, case: Case, strongest: Method) -> OpenProblem:
-    """The problem inside the known distance; closed at once when bounds exclude every polytope."""
+    """The problem just inside the known distance; closed at once when bounds exclude every polytope."""
     with timed([case], Stage.BOUNDS):
-        query = case.shrunk(case.upper)
+        radius = case.upper * (1 - case.gap / 2) if case.witness is not None else case.upper
+        query = case.shrunk(radius)
         problem = open_problem(engine, query, tuple(range(len(query.unsafe))), strongest, case.deadline())
         if not problem.polytopes:
-            # Nothing unsafe up to and including the radius: only possible without a witness at it.
             case.raise_lower(query.region.radius, Evidence.BOUND_PROPAGATION)
     case.close(Stage.BOUNDS)
     return problem
