@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from math import prod
 
-from onnx import numpy_helper
-
 from mipverify.errors import ModelError
 from mipverify.frontend.lowering import Call, Lowering
 from mipverify.frontend.onnx_model import OnnxModel
 from mipverify.frontend.onnx_node import OnnxNode
 from mipverify.frontend.onnx_ops.elementwise import scaled
 from mipverify.frontend.onnx_ops.registry import lower
+from mipverify.frontend.onnx_tensor import tensor_array
 from mipverify.frontend.onnx_values import Constant, Tensor, Value
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Concat
@@ -44,10 +43,8 @@ def _argument(model: OnnxModel, node: OnnxNode, name: str, values: dict[str, Val
         return values[name]
     if name not in model.initializers:
         raise ModelError(f"{node.op_type} node {node.name!r} reads {name!r}, which nothing provides")
-    try:
-        constant = Constant(numpy_helper.to_array(model.initializers[name]))
-    except (ValueError, TypeError) as error:
-        raise ModelError(f"weight {name!r} of {node.op_type} node {node.name!r}: {error}") from error
+    where = f"weight {name!r} of {node.op_type} node {node.name!r}"
+    constant = Constant(tensor_array(model.initializers[name], where))
     values[name] = constant
     return constant
 

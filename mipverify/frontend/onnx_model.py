@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from mipverify.errors import ModelError
 from mipverify.frontend.onnx_file import standard_opset
 from mipverify.frontend.onnx_node import OnnxNode
 from mipverify.frontend.onnx_scores import Scores, find_scores
+from mipverify.frontend.onnx_tensor import tensor_array, type_name
 
 _INPUT_TYPES: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float32",
@@ -124,7 +125,7 @@ def open_model(model: onnx.ModelProto, input_shape: Sequence[int] | None = None)
             tensor = producers[name].attributes.get("value")
         if not isinstance(tensor, onnx.TensorProto):
             return None
-        array = numpy_helper.to_array(tensor)
+        array = tensor_array(tensor, f"constant {name!r}")
         return float(array.ravel()[0]) if array.size == 1 else None
 
     read = _read_input(model, initializers, input_shape)
@@ -163,9 +164,9 @@ def _read_input(
     tensor = given.type.tensor_type
     dtype = _INPUT_TYPES.get(tensor.elem_type)
     if dtype is None:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type)
         raise ModelError(
-            f"input {given.name!r} is of type {kind}: float32, float64 and float16 inputs are supported"
+            f"input {given.name!r} is of type {type_name(tensor.elem_type)}: "
+            "float32, float64 and float16 inputs are supported"
         )
     axes: list[int | None] | None = None
     if tensor.HasField("shape"):

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from mipverify.errors import InputError, ModelError, UnsupportedOperatorError
@@ -44,6 +50,38 @@ def test_every_truncation_is_an_error(tmp_path):
             load_network(path)
     path.write_bytes(content)
     load_network(path)
+
+
+DAMAGED = model(
+    [
+        node("Conv", ["x", "W"], "a", pads=[1, 0, 0, 1]),
+        node("Relu", ["a"], "b"),
+        node("MaxPool", ["b"], "c", kernel_shape=[2, 2]),
+        node("Slice", ["c", "start", "end"], "d"),
+        node("Reshape", ["d", "shape"], "e"),
+        node("Gemm", ["e", "V"], "f"),
+        node("Softmax", ["f"]),
+    ],
+    ("batch", 1, 3, 3),
+    {
+        "W": np.ones((2, 1, 2, 2), np.float32),
+        "start": np.array([0, 1]),
+        "end": np.array([1, 2]),
+        "shape": np.array([-1, 4]),
+        "V": np.ones((4, 3), np.float32),
+    },
+).SerializeToString()
+
+
+@settings(max_examples=300, deadline=None)
+@given(position=st.integers(0, len(DAMAGED) - 1), value=st.integers(0, 255))
+def test_a_damaged_byte_is_an_error_or_harmless(position, value):
+    damaged = DAMAGED[:position] + bytes([value]) + DAMAGED[position + 1 :]
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "net.onnx"
+        path.write_bytes(damaged)
+        with suppress(InputError):
+            load_network(path)
 
 
 def test_an_empty_graph():

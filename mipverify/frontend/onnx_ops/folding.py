@@ -10,10 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from mipverify.frontend.lowering import Call
+from mipverify.frontend.onnx_tensor import tensor_array
 from mipverify.frontend.onnx_values import Constant
 from mipverify.graph.rounding import Approximate
 
@@ -167,7 +167,11 @@ def _range(call: Call) -> Constant:
 def _filled(call: Call) -> Constant:
     shape = _exact_array(call, _arguments(call)[0])
     value = call.attribute("value")
-    filling = np.zeros(1, dtype=np.float32) if value is None else onnx.numpy_helper.to_array(value)
+    filling = (
+        np.zeros(1, dtype=np.float32)
+        if value is None
+        else tensor_array(value, f"the value of node {call.node.name!r}")
+    )
     return Constant(np.full(tuple(int(s) for s in shape), filling.ravel()[0]))
 
 

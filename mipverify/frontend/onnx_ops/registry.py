@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import onnx
 
 from mipverify.errors import UnsupportedOperatorError
 from mipverify.frontend.lowering import Call
@@ -21,6 +20,7 @@ from mipverify.frontend.onnx_ops import (
     shaping,
 )
 from mipverify.frontend.onnx_ops.folding import FOLDS
+from mipverify.frontend.onnx_tensor import tensor_array
 from mipverify.frontend.onnx_values import Constant, Value
 
 
@@ -34,7 +34,7 @@ def constant(call: Call) -> Constant:
     value = call.attribute("value")
     if value is None:
         call.refuse("sparse and string constants are not supported: store a dense tensor of numbers")
-    return Constant(onnx.numpy_helper.to_array(value))
+    return Constant(tensor_array(value, f"the constant of node {call.node.name!r}"))
 
 
 OPERATORS: dict[str, Callable[[Call], Value | tuple[Value, ...]]] = {

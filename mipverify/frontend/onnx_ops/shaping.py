@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from mipverify.frontend.lowering import Call
+from mipverify.frontend.onnx_tensor import type_name
 from mipverify.frontend.onnx_values import Constant, Tensor, Value
 
 _FLOATS = {
@@ -48,12 +49,14 @@ def cast(call: Call) -> Value:
     if isinstance(value, Constant):
         if value.error is not None:
             return value
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(to)
-        return Constant(value.array.astype(dtype))
+        try:
+            return Constant(value.array.astype(onnx.helper.tensor_dtype_to_np_dtype(to)))
+        except (KeyError, TypeError, ValueError):
+            call.fail(f"a constant of type {value.array.dtype} has no form in {type_name(to)}")
     if to not in _FLOATS:
-        kind = onnx.TensorProto.DataType.Name(to) if to in onnx.TensorProto.DataType.values() else str(to)
         call.refuse(
-            f"a cast to {kind} is not piecewise linear: keep the network in floating point up to its scores"
+            f"a cast to {type_name(to)} is not piecewise linear: "
+            "keep the network in floating point up to its scores"
         )
     return value
 
