@@ -46,15 +46,14 @@ def one_each(ask: Ask, count: int) -> Iterator[Certificate | Exception]:
     """
     position, alone = 0, False
     while position < count:
+        stop = position + 1 if alone else count
         try:
-            for certificate in ask(position, position + 1 if alone else count):
+            for certificate in ask(position, stop):
                 position += 1
                 yield certificate
-            if alone:
-                alone = False
-                continue
-            if position < count:
-                raise RuntimeError(f"{count - position} samples were left without an answer")
+            if position < stop:
+                raise RuntimeError(f"{stop - position} samples were left without an answer")
+            alone = False
         except (InputError, SoundnessError):
             raise
         except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._existed = path.exists()
         if (path / RECORDS).exists():
             raise InputError(f"{path} already holds the records of a run: choose a new folder or remove it")
         try:
@@ -65,6 +67,16 @@ class RunFolder:
         self._records.write(record.to_json() + "\n")
         self._records.flush()
         os.fsync(self._records.fileno())
+
+    def discard(self) -> None:
+        """Remove the folder of a run that was refused before its first record."""
+        self.close()
+        for name in (RECORDS, MANIFEST):
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: something else lives there
+            (self.path / WITNESSES).rmdir()
+            if not self._existed:
+                self.path.rmdir()
 
     def close(self) -> None:
         """Close the record file."""

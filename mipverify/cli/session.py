@@ -19,7 +19,7 @@ from mipverify.cli.interrupts import held_back
 from mipverify.cli.run_folder import RunFolder
 from mipverify.cli.samples import Samples, choose_samples
 from mipverify.cli.table import HEADER, STYLES, record_line, summary_lines
-from mipverify.errors import MipverifyError, SoundnessError
+from mipverify.errors import InputError, MipverifyError, SoundnessError
 from mipverify.frontend.network import load_network
 from mipverify.solvers.registry import solver_named
 from mipverify.verify.certificate import Certificate, Status
@@ -84,9 +84,8 @@ def open_network(arguments: SampleArguments, terminal: Terminal) -> Network:
 
 def _answer_all(session: Session) -> ExitCode:
     """Take the answers as they come; whatever stops the run, what is finished is saved and summed up."""
-    if not (session.json or session.terminal.quiet):
-        session.terminal.result(HEADER)
     stopped: ExitCode | None = None
+    refused = False
     try:
         with session.terminal.progress(len(session.samples)) as live:
             _take_answers(session, live)
@@ -96,9 +95,15 @@ def _answer_all(session: Session) -> ExitCode:
     except SoundnessError as error:
         session.terminal.aside(f"soundness alarm: {error}")
         stopped = ExitCode.UNSOUND
+    except InputError:
+        refused = not session.records
+        raise
     finally:
         with held_back():
-            _sum_up(session)
+            if not refused:
+                _sum_up(session)
+            elif session.folder:
+                session.folder.discard()
     return stopped or exit_code(summarise(session.records))
 
 
@@ -146,6 +151,8 @@ def _show(session: Session, record: Record) -> None:
     if session.json:
         session.terminal.result(record.to_json())
     elif not session.terminal.quiet:
+        if len(session.records) == 1:
+            session.terminal.result(HEADER)
         session.terminal.result(record_line(record), STYLES[Status(record.status)])
 
 

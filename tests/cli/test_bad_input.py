@@ -163,5 +163,17 @@ def test_an_input_size_without_default_data(invoke: Invoke, tmp_path: Path) -> N
 
 
 def test_a_refused_run_leaves_no_folder(invoke: Invoke, tmp_path: Path) -> None:
-    refused(invoke, "certify", MLP, "--eps", "0.1", "--label", "10", "--out", tmp_path / "run")
-    assert not (tmp_path / "run").exists()
+    for wrong in (["--label", "10"], ["--targets", "10"], ["--norm", "l0"], ["--device", "tpu"]):
+        refused(invoke, "certify", MLP, "--eps", "0.1", *wrong, "--out", tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_refused_run_spares_what_was_in_the_folder(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    refused(invoke, "certify", MLP, "--eps", "0.1", "--targets", "10", "--out", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_an_unbounded_question_is_refused(invoke: Invoke) -> None:
+    refused(invoke, "distance", MLP, "--domain", "none")
+    assert invoke("distance", MLP, "--domain", "none", "--radius", "0.001", "-n", "1").exit_code == 0

@@ -5,9 +5,12 @@ import pytest
 from tests.cli.conftest import CONV, MLP, Invoke, json_lines
 
 
-@pytest.mark.parametrize("network", [MLP, CONV])
-def test_distances_of_digits_close(invoke: Invoke, network: str) -> None:
-    result = invoke("distance", network, "-n", "4", "--json")
+@pytest.mark.parametrize(
+    ("network", "count"),
+    [(MLP, 2), pytest.param(MLP, 10, marks=pytest.mark.slow), pytest.param(CONV, 1, marks=pytest.mark.slow)],
+)
+def test_distances_of_digits_close(invoke: Invoke, network: str, count: int) -> None:
+    result = invoke("distance", network, "-n", count, "--time-limit", "600", "--json")
     records = json_lines(result.stdout)
     assert result.exit_code == 0
     for record in records:
