@@ -151,6 +151,34 @@ def test_batch_normalization_states_its_rounding():
     assert 0 < op.bias_error[0] < 1e-14
 
 
+@pytest.mark.parametrize(
+    ("changed", "attributes", "message"),
+    [
+        ({}, {"training_mode": 1}, "training mode"),
+        ({"variance": np.array([-1.0], np.float32)}, {}, "not positive"),
+        ({"mean": np.array([1.0, 2.0], np.float32)}, {}, "one entry for each of the 1 channels"),
+    ],
+)
+def test_batch_normalizations_that_make_no_sense(changed, attributes, message):
+    statistics = {n: np.ones(1, np.float32) for n in ("scale", "bias", "mean", "variance")} | changed
+    outputs = ["y", "m", "v"] if attributes else ["y"]
+    normalize = node("BatchNormalization", ["x", *statistics], outputs, **attributes)
+    with pytest.raises(ModelError, match=message):
+        load_network(model([normalize], (1, 1), statistics))
+
+
+def test_a_gemm_with_a_tensor_to_add():
+    rng = np.random.default_rng(0)
+    weights = {"W": numbers(rng, 3, 3)}
+    assert_imports(model([node("Gemm", ["x", "W", "x"], alpha=2.0, beta=-0.5)], (1, 3), weights))
+
+
+@pytest.mark.parametrize("kind", ["Gemm", "MatMul"])
+def test_shapes_that_do_not_multiply_on_the_left(kind):
+    with pytest.raises(ModelError, match="do not multiply"):
+        load_network(model([node(kind, ["W", "x"])], (3, 1), {"W": np.ones((2, 2), np.float32)}))
+
+
 def test_normalization_bias_and_scale_fold_into_the_layer_before():
     rng = np.random.default_rng(0)
     statistics = {n: numbers(rng, 4) for n in ("scale", "bias", "mean")}

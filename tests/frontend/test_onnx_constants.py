@@ -97,6 +97,132 @@ def test_computed_factors_enclose_the_real_ones(a, b, kind):
         assert interval[0] <= x * exact(Fraction(p), Fraction(q)) <= interval[1]
 
 
+P = np.array([[0.5, 2.0, 4.25]], np.float32)
+N = np.array([[-1.5, 3.0, 0.25]], np.float32)
+K = np.array([[7, -7, 3]])
+J = np.array([[2, 2, -2]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "attributes"),
+    [
+        ("Abs", [N], {}),
+        ("Add", [P, N], {}),
+        ("Add", [K, J], {}),
+        ("Sub", [P, N], {}),
+        ("Mul", [K, J], {}),
+        ("Div", [P, N], {}),
+        ("Div", [K, J], {}),
+        ("Ceil", [N], {}),
+        ("Floor", [N], {}),
+        ("Max", [P, N], {}),
+        ("Min", [P, N, P], {}),
+        ("MatMul", [P.T, N], {}),
+        ("Neg", [N], {}),
+        ("Pow", [K, np.array(3)], {}),
+        ("Pow", [N, np.float32(2)], {}),
+        ("Pow", [P, np.float32(0.5)], {}),
+        ("Pow", [P, np.float32(-0.5)], {}),
+        ("Pow", [N, np.float32(1)], {}),
+        ("Range", [np.array(1), np.array(7), np.array(2)], {}),
+        ("Reciprocal", [P], {}),
+        ("ReduceL2", [N], {"axes": [1]}),
+        ("ReduceMean", [N], {"axes": [1], "keepdims": 0}),
+        ("ReduceProd", [K], {"axes": [1]}),
+        ("ReduceSum", [N, np.array([1])], {}),
+        ("ReduceSumSquare", [N], {"axes": [0]}),
+        ("Relu", [N], {}),
+        ("Sqrt", [P], {}),
+        ("Sum", [P, N, P], {}),
+        ("Where", [np.array([[True, False, True]]), P, N], {}),
+        ("Transpose", [P], {}),
+        ("Concat", [P, N], {"axis": 0}),
+        ("Slice", [P, np.array([1]), np.array([3]), np.array([1])], {}),
+        ("Gather", [P, np.array([2, 0])], {"axis": 1}),
+        ("Pad", [P, np.array([0, 1, 0, 0]), np.float32(2.5)], {}),
+        ("Squeeze", [P], {}),
+        ("Expand", [np.float32(3), np.array([1, 3])], {}),
+        ("Tile", [P, np.array([1, 2])], {}),
+        ("Size", [P], {}),
+        ("Shape", [P], {"start": 1}),
+    ],
+)
+def test_folded_operators(kind, arguments, attributes):
+    """x + the sum of whatever the operator makes of constants."""
+    constants = {f"c{i}": a for i, a in enumerate(arguments)}
+    nodes = [
+        node(kind, [*constants], "folded", **attributes),
+        node("Cast", ["folded"], "f", to=TensorProto.FLOAT),
+        node("ReduceSum", ["f"], "total", keepdims=0),
+        node("Add", ["x", "total"]),
+    ]
+    assert_imports(model(nodes, (1, 3), constants))
+
+
+@pytest.mark.parametrize("kind", ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "And", "Or"])
+def test_folded_conditions(kind):
+    left, right = (np.array([[True, False, True]]), np.array([[False, False, True]]))
+    constants = {"a": left, "b": right} if kind in ("And", "Or") else {"a": P, "b": N + 2}
+    nodes = [
+        node(kind, ["a", "b"], "holds"),
+        node("Not", ["holds"], "fails"),
+        node("Cast", ["fails"], "f", to=TensorProto.FLOAT),
+        node("Add", ["x", "f"]),
+    ]
+    assert_imports(model(nodes, (1, 3), constants))
+
+
+def test_a_rounded_constant_through_moves_and_choices():
+    """Errors of a computed constant follow its entries."""
+    constants = {"p": P, "n": N, "three": np.float32(3), "which": np.array([[True, False, True]])}
+    constants |= {"shape": np.array([3, 1]), "mean": np.array([1])}
+    nodes = [
+        node("Div", ["p", "three"], "a"),
+        node("Div", ["n", "three"], "b"),
+        node("Where", ["which", "a", "b"], "c"),
+        node("Concat", ["c", "p"], "d", axis=0),
+        node("Transpose", ["d"], "e"),
+        node("Split", ["e"], ["g", "h"], axis=1),
+        node("Reshape", ["g", "shape"], "i"),
+        node("MatMul", ["x", "i"]),
+    ]
+    network = assert_imports(model(nodes, (1, 3), constants))
+    (op,) = (n.op for n in network.graph.nodes[1:])
+    assert 0 < op.relative_error < 1e-15
+    truth = np.array([P[0, 0], N[0, 1], P[0, 2]]).astype(float)
+    assert np.abs(op.weight - truth / 3).max() <= 1e-15
+
+
+@pytest.mark.parametrize(
+    ("nodes", "constants", "message"),
+    [
+        ([node("Div", ["i", "zero"], "c")], {"i": K, "zero": np.array(0)}, "divides by zero"),
+        ([node("Div", ["p", "zero"], "c")], {"p": P, "zero": np.float32(0)}, "divides by zero"),
+        ([node("Reciprocal", ["zero"], "c")], {"zero": np.float32(0)}, "divides by zero"),
+        ([node("Sqrt", ["n"], "c")], {"n": N}, "may be negative"),
+        ([node("Pow", ["p", "k"], "c")], {"p": P, "k": np.float32(1.7)}, "power of a constant is not folded"),
+        ([node("ReduceProd", ["p"], "c")], {"p": P}, "product of floats is not folded"),
+        ([node("MatMul", ["p", "n"], "c")], {"p": P, "n": N}, "do not multiply"),
+        ([node("MatMul", ["v", "v"], "c")], {"v": P[0]}, "product of constant vectors"),
+        ([node("Gemm", ["p", "q"], "c")], {"p": P, "q": N.T.copy()}, "both factors are constant"),
+        ([node("Conv", ["p", "w"], "c")], {"p": P[None], "w": P[None]}, "which is not foldable here"),
+        (
+            [node("Div", ["p", "three"], "r"), node("Floor", ["r"], "c")],
+            {"p": P, "three": np.float32(3)},
+            "needs the exact value of a rounded constant",
+        ),
+        (
+            [node("Div", ["p", "three"], "r"), node("Concat", ["x", "r"], "c", axis=0)],
+            {"p": P, "three": np.float32(3)},
+            "joins a rounded constant",
+        ),
+    ],
+)
+def test_what_is_not_folded_says_why(nodes, constants, message):
+    with pytest.raises(ModelError, match=message):
+        load_network(model([*nodes, node("Add", ["x", "c"])], (1, 3), constants))
+
+
 def test_weight_normalization_is_folded():
     """w = g v / |v|, as weight normalisation writes it."""
     rng = np.random.default_rng(0)

@@ -145,6 +145,36 @@ def test_sums_and_means_over_axes(kind, axes, keepdims, opset):
     assert_imports(proto)
 
 
+@pytest.mark.parametrize(
+    ("made", "constants", "message"),
+    [
+        (node("Reshape", ["x", "s"]), {"s": np.array([4, 2])}, "does not fit shape"),
+        (node("Reshape", ["x", "s"]), {"s": np.array([-1, 5])}, "does not fit shape"),
+        (node("Reshape", ["x", "s"]), {"s": np.array([-1, -1])}, "is not a shape"),
+        (node("Reshape", ["x", "s"]), {"s": np.array([2, 3, 0])}, "copies an axis"),
+        (node("Flatten", ["x"], axis=3), {}, "out of range"),
+        (node("Squeeze", ["x", "a"]), {"a": np.array([0])}, "not all of length 1"),
+        (node("Unsqueeze", ["x", "a"]), {"a": np.array([0, 0])}, "one place twice"),
+        (node("Unsqueeze", ["x", "a"]), {"a": np.array([7])}, "out of range"),
+        (node("Transpose", ["x"], perm=[0, 0]), {}, "does not permute"),
+        (node("Slice", ["x", "s", "e"]), {"s": np.array([0]), "e": np.array([1, 2])}, "do not fit together"),
+        (node("Concat", ["x", "c"], axis=0), {"c": np.ones((1, 2), np.float32)}, "do not fit along axis"),
+        (node("Split", ["x", "s"], ["y", "z"], axis=1), {"s": np.array([1, 1])}, "do not make up axis"),
+        (node("Tile", ["x", "r"]), {"r": np.array([1])}, "do not fit shape"),
+        (node("Pad", ["x", "p"]), {"p": np.array([1])}, "do not fit a value"),
+        (node("Pad", ["x", "p"], mode="mirror"), {"p": np.zeros(4, np.int64)}, "mode 'mirror'"),
+        (node("DepthToSpace", ["x"], blocksize=2), {}, "takes images"),
+        (node("Add", ["x", "c"]), {"c": np.ones((4, 2), np.float32)}, "do not broadcast"),
+        (node("ReduceSum", ["x", "a"]), {"a": np.array([2])}, "out of range"),
+        (node("Reshape", ["x", "x"]), {}, "shape depends on the network's input"),
+    ],
+)
+def test_shapes_that_do_not_fit_name_the_node(made, constants, message):
+    with pytest.raises(ModelError, match=message) as caught:
+        load_network(model([made], (2, 3), constants))
+    assert made.name in str(caught.value)
+
+
 def test_keras_style_network_with_channels_last():
     """Convolutions between transposes, biases added in between, flattened in channels-last order."""
     constants = {
