@@ -139,7 +139,7 @@ def report(
         "wall_seconds": wall,
         "without_solver": without_solver(records),
         "clean_accuracy": summary.clean_accuracy,
-        "certified_accuracy": summary.certified_accuracy,
+        "certified_accuracy": None if chosen.distance else summary.certified_accuracy,
     } | counts(summary)
     chosen.csv.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     print(json.dumps({key: value for key, value in content.items() if key != "question"}, indent=2))

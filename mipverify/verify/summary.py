@@ -18,7 +18,7 @@ class Summary:
     Attributes:
         total: number of samples answered.
         verified, falsified, unknown, misclassified, errors: how many have which status.
-        decided_by: for each stage, how many verdicts it gave.
+        decided_by: for each stage, how many verdicts on correctly classified samples it gave.
         mean_seconds, median_seconds: wall time a sample; 0 without samples.
         mean_lower_bound, mean_upper_bound: mean bounds on the distance over the samples that were classified
             correctly; None without any, and the upper one None unless each has a counterexample.
@@ -63,7 +63,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         unknown=statuses[Status.UNKNOWN],
         misclassified=statuses[Status.MISCLASSIFIED],
         errors=statuses[Status.ERROR],
-        decided_by=dict(Counter(r.decided_by for r in records if r.decided_by).most_common()),
+        decided_by=dict(Counter(r.decided_by for r in correct if r.decided_by).most_common()),
         mean_seconds=fmean(seconds) if seconds else 0.0,
         median_seconds=median(seconds) if seconds else 0.0,
         mean_lower_bound=fmean(r.lower_bound for r in correct) if correct else None,

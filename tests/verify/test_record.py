@@ -113,7 +113,7 @@ def _records(verified: int, falsified_: int, unknown: int, wrong: int, errors: i
         [one(0.1, math.inf, stage=Stage.BOUNDS)] * verified
         + [one(0.0, 0.05, stage=Stage.ATTACK)] * falsified_
         + [one(0.05, 0.2)] * unknown
-        + [one(0.0, 0.0, prediction=1)] * wrong
+        + [one(0.0, 0.0, prediction=1, stage=Stage.ATTACK)] * wrong
         + [error_record(0, 0, norm=Norm.LINF, eps=0.1, error="x", seconds=2.0)] * errors
     )
 
