@@ -12,11 +12,14 @@ from mipverify.bounds.state import PropagationState
 from mipverify.verify.bounding import bound, certified_radii, reachable
 from mipverify.verify.case import Case, shared_deadline, timed
 from mipverify.verify.certificate import Evidence, Stage
+from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import decide_by_mip
 from mipverify.verify.problem import OpenProblem, strengthen
 
-RADIUS_TRIALS = 12
+INTERVAL_TRIALS = 12
+LINEAR_TRIALS = 5
+GRACE = 0.2  # seconds that the bracket may take however late it is
 
 
 def decide(engine: Engine, cases: Sequence[Case]) -> None:
@@ -32,7 +35,7 @@ def decide(engine: Engine, cases: Sequence[Case]) -> None:
     for case in cases:
         if case.open:
             _decide_alone(engine, case, states[case], strongest)
-    _bracket_the_rest(engine, cases)
+    _bracket(engine, [case for case in cases if case.witness is not None])
 
 
 def _decide_alone(engine: Engine, case: Case, state: PropagationState, strongest: Method) -> None:
@@ -45,6 +48,7 @@ def _decide_alone(engine: Engine, case: Case, state: PropagationState, strongest
             case.raise_lower(case.query.region.radius, Evidence.BOUND_PROPAGATION)
     case.close(Stage.BOUNDS)
     if case.open:
+        _bracket(engine, [case])
         decide_by_mip(engine, case, problem)
         case.close(Stage.MIP)
 
@@ -96,9 +100,12 @@ def _attack(engine: Engine, cases: Sequence[Case], *, quick: bool) -> None:
         case.close(Stage.ATTACK)
 
 
-def _bracket_the_rest(engine: Engine, cases: Sequence[Case]) -> None:
-    """A lower bound for the cases that are not verified: the largest radius that cheap bounds prove."""
-    for method in (Method.INTERVAL, Method.LINEAR):
+def _bracket(engine: Engine, cases: Sequence[Case]) -> None:
+    """A lower bound for cases that cheap bounds cannot verify: the largest radius that they do prove.
+
+    Open cases get a few trials with linear relaxation besides, in case nothing better comes of them.
+    """
+    for method, trials in ((Method.INTERVAL, INTERVAL_TRIALS), (Method.LINEAR, LINEAR_TRIALS)):
         rest = [case for case in cases if case.error is None and case.lower < min(case.upper, case.eps or 0)]
         if method > Method.INTERVAL:
             affordable = method <= engine.strongest_bounds
@@ -112,8 +119,8 @@ def _bracket_the_rest(engine: Engine, cases: Sequence[Case]) -> None:
                 known=[case.lower for case in rest],
                 limits=[min(case.upper, case.query.region.radius) for case in rest],
                 method=method,
-                steps=RADIUS_TRIALS if method == Method.INTERVAL else RADIUS_TRIALS // 2,
-                deadline=shared_deadline(rest),
+                steps=trials,
+                deadline=Deadline(max(GRACE, shared_deadline(rest).remaining())),
             )
             for case, radius in zip(rest, radii, strict=True):
                 case.raise_lower(radius, Evidence.BOUND_PROPAGATION)

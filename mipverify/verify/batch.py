@@ -1,0 +1,86 @@
+"""A batch of queries from start to end: cases, the ladder, certificates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from mipverify.errors import MipverifyError, SoundnessError
+from mipverify.problem.query import Query
+from mipverify.verify.case import Case
+from mipverify.verify.certificate import Certificate, Stage
+from mipverify.verify.decide import decide
+from mipverify.verify.distance import measure
+from mipverify.verify.engine import Engine
+
+Ladder = Callable[[Engine, Sequence[Case]], None]
+
+
+def batches(queries: Sequence[Query], size: int) -> list[Sequence[Query]]:
+    """The queries in order, `size` at a time; what a sample is batched with depends on nothing else."""
+    return [queries[first : first + size] for first in range(0, len(queries), size)]
+
+
+def answer(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> Iterator[Certificate]:
+    """One certificate a query of one batch, in order, when the whole batch is done.
+
+    On KeyboardInterrupt every query is answered with what is known of it, then the interrupt is raised again.
+
+    Args:
+        engine: the network and how to answer.
+        queries: of one norm, bounded and attacked together.
+        eps: the radius asked about; None to ask for the distance.
+    """
+    cases = _begin(engine, queries, eps)
+    interrupted = False
+    try:
+        _climb(engine, cases, measure if eps is None else decide)
+    except KeyboardInterrupt:
+        interrupted = True
+    yield from (case.certificate() for case in cases)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _climb(engine: Engine, cases: Sequence[Case], ladder: Ladder) -> None:
+    """Run the ladder; when a batch fails, each of its cases alone, so that one failure stays one."""
+    todo = [case for case in cases if not case.finished]
+    try:
+        ladder(engine, todo)
+    except SoundnessError:
+        raise
+    except (MipverifyError, RuntimeError, MemoryError) as error:
+        if len(todo) == 1:
+            todo[0].error = f"{type(error).__name__}: {error}"
+            return
+        for case in todo:
+            if not case.finished:
+                _climb(engine, [case], ladder)
+
+
+def _begin(engine: Engine, queries: Sequence[Query], eps: float | None) -> list[Case]:
+    """Cases with their predictions; an input that is itself unsafe is its own counterexample."""
+    from mipverify.attack.replay import confirm
+
+    outputs = engine.network.run(np.stack([query.region.center for query in queries]))
+    cases = []
+    for query, output in zip(queries, outputs, strict=True):
+        case = Case(
+            query=query,
+            label=int(query.label if query.label is not None else -1),
+            prediction=int(np.argmax(output)) if np.isfinite(output).all() else -1,
+            eps=eps,
+            gap=engine.options.gap,
+            limit=engine.options.time_limit,
+            open_polytopes=tuple(range(len(query.unsafe))),
+            num_relus=engine.network.graph.num_relus,
+        )
+        if case.prediction < 0:
+            case.error = "the network's output at the unperturbed input is not finite"
+        else:
+            case.offer(confirm(engine.network, query, query.region.center))
+            if case.prediction != case.label or case.witness is not None:
+                case.decided_by = Stage.ATTACK
+        cases.append(case)
+    return cases
