@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mipverify.frontend.datasets import load_dataset
     from mipverify.frontend.network import Network
     from mipverify.frontend.network import load_network as load
-    from mipverify.verify.api import certify, certify_batch, distance_batch, minimal_distortion
+    from mipverify.runs.api import certify, certify_batch, distance_batch, minimal_distortion
     from mipverify.verify.certificate import Certificate, Evidence, Status
     from mipverify.verify.options import VerifyOptions
     from mipverify.verify.record import Record, record_of
@@ -50,12 +50,12 @@ _HOMES = {
     "Record": ("mipverify.verify.record", "Record"),
     "Status": ("mipverify.verify.certificate", "Status"),
     "VerifyOptions": ("mipverify.verify.options", "VerifyOptions"),
-    "certify": ("mipverify.verify.api", "certify"),
-    "certify_batch": ("mipverify.verify.api", "certify_batch"),
-    "distance_batch": ("mipverify.verify.api", "distance_batch"),
+    "certify": ("mipverify.runs.api", "certify"),
+    "certify_batch": ("mipverify.runs.api", "certify_batch"),
+    "distance_batch": ("mipverify.runs.api", "distance_batch"),
     "load": ("mipverify.frontend.network", "load_network"),
     "load_dataset": ("mipverify.frontend.datasets", "load_dataset"),
-    "minimal_distortion": ("mipverify.verify.api", "minimal_distortion"),
+    "minimal_distortion": ("mipverify.runs.api", "minimal_distortion"),
     "record_of": ("mipverify.verify.record", "record_of"),
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mipverify.cli.arguments import Question
 from mipverify.cli.samples import Samples
 from mipverify.errors import InputError, SoundnessError
-from mipverify.verify.api import certify_batch, distance_batch
+from mipverify.runs.api import certify_batch, distance_batch
 from mipverify.verify.certificate import Certificate
 from mipverify.verify.options import VerifyOptions
 

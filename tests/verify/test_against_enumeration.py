@@ -13,7 +13,7 @@ from mipverify.graph.graph import Graph
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import misclassification
 from mipverify.problem.region import Ball, Box
-from mipverify.verify.api import certify, minimal_distortion
+from mipverify.runs.api import certify, minimal_distortion
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
 from tests.oracles.enumeration import closest, linear_regions

@@ -1,0 +1,1 @@
+"""Many queries: in this process or in several, always in order."""

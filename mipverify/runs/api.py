@@ -1,0 +1,144 @@
+"""The Python interface: certificates for one sample or many."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mipverify.errors import QueryError
+from mipverify.frontend.network import Network
+from mipverify.problem.norm import Norm
+from mipverify.runs.serial import answer_here
+from mipverify.verify.certificate import Certificate
+from mipverify.verify.options import VerifyOptions
+from mipverify.verify.questions import Domain, questions
+
+
+def certify(
+    network: Network,
+    x: ArrayLike,
+    label: int,
+    *,
+    eps: float,
+    norm: str | Norm = Norm.LINF,
+    targets: Iterable[int] | None = None,
+    alpha: float = 0.0,
+    domain: Domain = (0.0, 1.0),
+    options: VerifyOptions | None = None,
+) -> Certificate:
+    """Is some a in the domain with D(x, a) <= eps classified differently (`certify_batch` for one sample)?"""
+    answers = certify_batch(
+        network,
+        np.asarray(x)[None],
+        [label],
+        eps=eps,
+        norm=norm,
+        targets=targets,
+        alpha=alpha,
+        domain=domain,
+        options=options,
+    )
+    return next(answers)
+
+
+def minimal_distortion(
+    network: Network,
+    x: ArrayLike,
+    label: int,
+    *,
+    norm: str | Norm = Norm.LINF,
+    radius: float = float("inf"),
+    targets: Iterable[int] | None = None,
+    alpha: float = 0.0,
+    domain: Domain = (0.0, 1.0),
+    options: VerifyOptions | None = None,
+) -> Certificate:
+    """How far must x move before its class changes (`distance_batch` for one sample)?"""
+    answers = distance_batch(
+        network,
+        np.asarray(x)[None],
+        [label],
+        norm=norm,
+        radius=radius,
+        targets=targets,
+        alpha=alpha,
+        domain=domain,
+        options=options,
+    )
+    return next(answers)
+
+
+def certify_batch(
+    network: Network,
+    xs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    eps: float,
+    norm: str | Norm = Norm.LINF,
+    targets: Iterable[int] | None = None,
+    alpha: float = 0.0,
+    domain: Domain = (0.0, 1.0),
+    options: VerifyOptions | None = None,
+) -> Iterator[Certificate]:
+    """A verdict at radius eps for every sample, in order, each as soon as its batch is done.
+
+    Args:
+        network: from `mipverify.load`.
+        xs: inputs in raw units, [samples, ...] with n values each.
+        labels: the class to be kept, [samples].
+        eps: radius of the closed ball, in raw input units.
+        norm: linf or l1.
+        targets: classes that count as wrong; None for all but the label.
+        alpha: margin by which a target must reach the label.
+        domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
+        options: effort, limits and solver.
+
+    Yields:
+        One certificate a sample. On KeyboardInterrupt the samples of the running batch are yielded with
+        what is known of them, then the interrupt is raised again.
+
+    Raises:
+        QueryError: a query that makes no sense, before any work is done.
+        SoundnessError: two claims contradict each other.
+    """
+    if not (np.isfinite(eps) and eps >= 0):
+        raise QueryError(f"eps must be a finite number >= 0, got {eps}")
+    queries = questions(
+        network.graph, xs, labels, radius=eps, norm=norm, targets=targets, alpha=alpha, domain=domain
+    )
+    return answer_here(network, queries, eps=eps, options=options or VerifyOptions())
+
+
+def distance_batch(
+    network: Network,
+    xs: ArrayLike,
+    labels: ArrayLike,
+    *,
+    norm: str | Norm = Norm.LINF,
+    radius: float = float("inf"),
+    targets: Iterable[int] | None = None,
+    alpha: float = 0.0,
+    domain: Domain = (0.0, 1.0),
+    options: VerifyOptions | None = None,
+) -> Iterator[Certificate]:
+    """[lower, upper] on the minimal distortion of every sample, like `certify_batch` without a radius.
+
+    Args:
+        network: from `mipverify.load`.
+        xs: inputs in raw units, [samples, ...] with n values each.
+        labels: the class to be kept, [samples].
+        norm: linf or l1.
+        radius: nothing beyond this distance is searched; infinity for the whole domain.
+        targets: classes that count as wrong; None for all but the label.
+        alpha: margin by which a target must reach the label.
+        domain: the box that every point must lie in.
+        options: effort, limits and solver.
+    """
+    if not radius >= 0:
+        raise QueryError(f"the search radius must be a number >= 0, got {radius}")
+    queries = questions(
+        network.graph, xs, labels, radius=radius, norm=norm, targets=targets, alpha=alpha, domain=domain
+    )
+    return answer_here(network, queries, eps=None, options=options or VerifyOptions())
