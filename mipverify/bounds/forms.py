@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mipverify.bounds.relaxation import RowLines
 from mipverify.bounds.state import PropagationState
 from mipverify.bounds.substitution import BackwardPass
 
@@ -49,11 +50,11 @@ class Forms:
         self,
         state: PropagationState,
         *,
-        slopes: Mapping[int, Tensor] | None = None,
+        lines: Mapping[int, RowLines] | None = None,
         rigorous: bool = True,
     ) -> Tensor:
         """Lower bounds by one pass of backward substitution, [rows]."""
-        descent = BackwardPass(state, self.sample, slopes=slopes, rigorous=rigorous)
+        descent = BackwardPass(state, self.sample, lines=lines, rigorous=rigorous)
         if self.rows is not None:
             return descent.run(self.start, self.rows)
         if self.neurons is None or self.signs is None:

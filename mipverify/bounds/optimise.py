@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mipverify.bounds.ascent import ProjectedAdam
 from mipverify.bounds.forms import Forms
-from mipverify.bounds.relaxation import ReluRelaxation
+from mipverify.bounds.relaxation import ReluRelaxation, RowLines
 from mipverify.bounds.state import PropagationState
 
 Slopes = dict[int, Tensor]
@@ -63,7 +63,7 @@ def minimise_optimised(
     some = forms.take(todo)
     slopes = _search(state, some, options, out_of_time)
     with torch.no_grad():
-        found = some.minimise(state, slopes=slopes)
+        found = some.minimise(state, lines=lines_with(state, slopes))
     return known.index_copy(0, todo, torch.maximum(known[todo], found))
 
 
@@ -84,7 +84,7 @@ def _search(
     ascent = ProjectedAdam(list(slopes.values()), rate=options.rate, decay=options.decay)
     stalled = 0
     for _ in range(options.steps):
-        value = forms.minimise(state, slopes=slopes, rigorous=False)
+        value = forms.minimise(state, lines=lines_with(state, slopes), rigorous=False)
         now = value.detach()
         better = now > record
         gained = bool((now > record + options.progress * (1e-6 + now.abs())).any())
@@ -111,4 +111,15 @@ def _initial(state: PropagationState, forms: Forms) -> Slopes:
                 # Away from the ends of [0, 1], so that the first steps may go either way.
                 start = (0.1 + 0.8 * adaptive).expand(len(forms), -1).clone()
                 found[position] = start.requires_grad_(True)
+    return found
+
+
+def lines_with(state: PropagationState, slopes: Slopes) -> dict[int, RowLines]:
+    """The chords of a state of one sample, with lower slopes of each row's own."""
+    found: dict[int, RowLines] = {}
+    for position, below in slopes.items():
+        lines = state.relaxations[position]
+        if isinstance(lines, ReluRelaxation):
+            unstable = lines.unstable(0)
+            found[position] = RowLines(below, lines.upper_slope[0, unstable], lines.upper_offset[0, unstable])
     return found

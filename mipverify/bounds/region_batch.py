@@ -55,6 +55,20 @@ class RegionBatch:
             return self._minimise_box(rows, sample)
         return self._minimise_l1(rows, sample, self.budget)
 
+    def minimisers(self, rows: Tensor, sample: Tensor) -> Tensor:
+        """Points of the regions at which the forms are (nearly) smallest, [rows, n]; no claim is made."""
+        if self.budget is None:
+            return torch.where(rows > 0, self.lower[sample], self.upper[sample])
+        room_down = (self.center - self.lower)[sample]
+        room_up = (self.upper - self.center)[sample]
+        cap = torch.where(rows > 0, room_down, room_up).clamp(min=0)
+        order = rows.abs().argsort(dim=1, descending=True)
+        used = cap.gather(1, order).cumsum(1)
+        before = used - cap.gather(1, order)
+        step = (self.budget[sample][:, None] - before).clamp(min=0).minimum(cap.gather(1, order))
+        steps = torch.zeros_like(cap).scatter(1, order, step)
+        return self.center[sample] - rows.sign() * steps
+
     def _minimise_box(self, rows: Tensor, sample: Tensor) -> Tensor:
         middle = (self.lower + self.upper) / 2
         # The exact radius about the rounded middle, from above: both differences rounded up.

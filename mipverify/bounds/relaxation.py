@@ -53,6 +53,24 @@ def relax_relu(lower: Tensor, upper: Tensor) -> ReluRelaxation:
 
 
 @dataclass(frozen=True, eq=False)
+class RowLines:
+    """Lines of each row's own for the unstable neurons of one ReLU node, in one sample.
+
+    Row k uses below[k] h <= z <= above[k] h + offset[k]. With a phase imposed both are exact (z = h or
+    z = 0), and the row may add a multiple of the phase's own inequality: `multiplier` is added to its
+    coefficient of h, <= 0 where h >= 0 is imposed, >= 0 where h <= 0 is, and 0 elsewhere.
+
+    Attributes:
+        below, above, offset, multiplier: [rows, unstable], or broadcasting to it.
+    """
+
+    below: Tensor
+    above: Tensor
+    offset: Tensor
+    multiplier: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class MaxPoolRelaxation:
     """x[below] <= max of the window <= s x[above] + t, for a batch.
 

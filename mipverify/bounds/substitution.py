@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mipverify.bounds.charges import Charge
 from mipverify.bounds.interval import magnitude_of
-from mipverify.bounds.relaxation import MaxPoolRelaxation, ReluRelaxation
+from mipverify.bounds.relaxation import MaxPoolRelaxation, ReluRelaxation, RowLines
 from mipverify.bounds.rounding import UNDERFLOW, gamma, outward, subtract_down, unit_roundoff
 from mipverify.bounds.state import PropagationState
 from mipverify.bounds.torch_network import convolve_transposed
@@ -28,11 +28,13 @@ from mipverify.graph.operators import Add, Concat, Conv, Dense, Input, MaxPool, 
 class BackwardPass:
     """One batch of rows on its way from `start` to the input.
 
+    After it, `unstable_parts` holds the coefficients that arrived at the unstable neurons of each ReLU
+    node (one sample only), and `input_form` the linear form of the input that was minimised.
+
     Args:
         state: bounds, relaxations and charges of every node below `start`.
         sample: position of each row's sample in the batch, [rows].
-        slopes: lower slopes of each row's own, [rows, unstable neurons], of some ReLU nodes by position;
-            only for a state of one sample.
+        lines: lines of each row's own for some ReLU nodes, by position; only for a state of one sample.
         rigorous: whether rounding errors are charged; without it the result carries no claim.
     """
 
@@ -41,16 +43,18 @@ class BackwardPass:
         state: PropagationState,
         sample: Tensor,
         *,
-        slopes: Mapping[int, Tensor] | None = None,
+        lines: Mapping[int, RowLines] | None = None,
         rigorous: bool = True,
     ) -> None:
         self.state = state
         self.sample = sample
-        if slopes and state.batch != 1:
-            raise ValueError("slopes per row need a state of one sample")
-        self.slopes = slopes or {}
+        if lines and state.batch != 1:
+            raise ValueError("lines per row need a state of one sample")
+        self.lines = lines or {}
         self.rigorous = rigorous
         self.pending: dict[int, Tensor] = {}
+        self.unstable_parts: dict[int, Tensor] = {}
+        self.input_form: Tensor | None = None
         self.constant = state.lower[0].new_zeros(len(sample))
         self.error = torch.zeros_like(self.constant)
 
@@ -86,6 +90,7 @@ class BackwardPass:
         form = self.pending.pop(0, None)
         if form is None:
             form = self.constant.new_zeros(len(self.sample), self.state.network.graph.input_size)
+        self.input_form = form
         value = self.state.region.minimise(form, self.sample)
         total = value + self.constant
         if not self.rigorous:
@@ -143,32 +148,36 @@ class BackwardPass:
         if not isinstance(lines, ReluRelaxation):
             raise TypeError(f"node {position} has no ReLU relaxation")
         if self.state.batch == 1:
-            self._through_relu_of_one(lines, source, rows, self.slopes.get(position))
+            self._through_relu_of_one(position, lines, source, rows)
             return
         below, above = lines.lower_slope[self.sample], lines.upper_slope[self.sample]
         self._charge(position, rows)
         self._add_constant(self._dot(rows.clamp(max=0), lines.upper_offset))
         self._pass_on(source, torch.where(rows > 0, below, above) * rows)
 
-    def _through_relu_of_one(
-        self, lines: ReluRelaxation, source: int, rows: Tensor, slopes: Tensor | None
-    ) -> None:
+    def _through_relu_of_one(self, position: int, lines: ReluRelaxation, source: int, rows: Tensor) -> None:
         """All rows belong to one sample: only its unstable columns need more than a mask."""
         unstable = lines.unstable(0)
         passed = rows * lines.lower_slope[0]
         if len(unstable):
-            part = rows[:, unstable]
-            below = lines.lower_slope[0, unstable] if slopes is None else slopes
-            above = lines.upper_slope[0, unstable]
-            passed = passed.index_copy(1, unstable, torch.where(part > 0, below, above) * part)
+            part = self.unstable_parts[position] = rows[:, unstable]
             offset = lines.upper_offset[0, unstable]
-            self._add_constant(part.clamp(max=0) @ offset)
+            own = self.lines.get(position)
+            if own is None:
+                own = RowLines(lines.lower_slope[0, unstable], lines.upper_slope[0, unstable], offset)
+            onward = torch.where(part > 0, own.below, own.above) * part
+            if own.multiplier is not None:
+                onward = onward + own.multiplier
+            passed = passed.index_copy(1, unstable, onward)
+            self._add_constant((part.clamp(max=0) * own.offset).sum(1))
             if self.rigorous:
                 # Stable columns are multiplied by 0 or 1, which is exact.
                 reach = magnitude_of(self.state.lower[source][0], self.state.upper[source][0])[unstable]
                 rate = gamma(len(unstable) + 12, rows.dtype)
                 lost = UNDERFLOW * (reach.sum() + len(unstable))
                 self.error = self.error + rate * (part.abs() @ (reach + offset)) + lost
+                if own.multiplier is not None:
+                    self.error = self.error + gamma(8, rows.dtype) * (onward.abs() @ reach)
         self._pass_on(source, passed)
 
     def _through_maxpool(self, position: int, source: int, rows: Tensor) -> None:
