@@ -83,7 +83,9 @@ def summary_lines(summary: Summary, *, eps: float | None, planned: int, labelled
     lines += [f"misclassified      {summary.misclassified}", f"errors             {summary.errors}"]
     if eps is not None and summary.certified_accuracy is not None:
         low, high = summary.certified_accuracy
-        lines.append(f"certified accuracy [{percent(low)}, {percent(high, up=True)}] at eps {eps:.6g}")
+        # A settled share is one number; only an open interval is rounded outward.
+        sides = (percent(low), percent(high, up=low < high))
+        lines.append(f"certified accuracy [{sides[0]}, {sides[1]}] at eps {eps:.6g}")
     if summary.decided_by:
         stages = ", ".join(f"{stage} {number}" for stage, number in summary.decided_by.items())
         lines.append(f"decided by         {stages}")
