@@ -1,4 +1,4 @@
-"""Projected gradient ascent on [0, 1] with Adam's step sizes (Kingma and Ba 2015).
+"""Projected gradient ascent on boxes [0, limit] with Adam's step sizes (Kingma and Ba 2015).
 
 `torch.optim` would do, but importing it costs two seconds of start-up.
 """
@@ -14,16 +14,25 @@ FIRST, SECOND, TINY = 0.9, 0.999, 1e-8
 
 
 class ProjectedAdam:
-    """Ascends a scalar in several tensors, each kept inside [0, 1]; step sizes shrink geometrically.
+    """Ascends a scalar in several tensors, each kept inside [0, limit]; step sizes shrink geometrically.
 
     Args:
         variables: leaf tensors that require gradients, changed in place.
         rate: first step size.
         decay: factor on the step size after each step.
+        limits: upper limit of each tensor, 1 by default.
     """
 
-    def __init__(self, variables: Sequence[Tensor], *, rate: float, decay: float) -> None:
+    def __init__(
+        self,
+        variables: Sequence[Tensor],
+        *,
+        rate: float,
+        decay: float,
+        limits: Sequence[float] | None = None,
+    ) -> None:
         self.variables = list(variables)
+        self.limits = [1.0] * len(self.variables) if limits is None else list(limits)
         self.rate = rate
         self.decay = decay
         self.steps = 0
@@ -36,13 +45,13 @@ class ProjectedAdam:
         self.steps += 1
         first, second = 1 - FIRST**self.steps, 1 - SECOND**self.steps
         with torch.no_grad():
-            for variable, gradient, mean, square in zip(
-                self.variables, gradients, self.means, self.squares, strict=True
+            for variable, gradient, mean, square, limit in zip(
+                self.variables, gradients, self.means, self.squares, self.limits, strict=True
             ):
                 if gradient is None:
                     continue
                 mean.mul_(FIRST).add_(gradient, alpha=1 - FIRST)
                 square.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
                 move = mean / first / ((square / second).sqrt() + TINY)
-                variable.add_(move, alpha=self.rate).clamp_(0.0, 1.0)
+                variable.add_(move, alpha=self.rate).clamp_(0.0, limit)
         self.rate *= self.decay

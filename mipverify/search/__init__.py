@@ -1,0 +1,1 @@
+"""Own branch-and-bound over the phases of unstable ReLUs."""

@@ -1,0 +1,83 @@
+"""Nodes of the search tree, held as columns of tensors; and the frontier of those still open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """Subproblems: one target each, with the phases of some neurons imposed.
+
+    Attributes:
+        target: position of the target among those searched, [nodes].
+        phases: int8 [nodes, open neurons].
+        slopes: best lower slopes found, [nodes, open neurons].
+        multipliers: best weights of the imposed phases, [nodes, open neurons].
+        bound: lower bound of minus the margin, not certified, [nodes].
+        choices: neurons worth splitting, best first, [nodes, choices]; -1 where there are no more.
+    """
+
+    target: Tensor
+    phases: Tensor
+    slopes: Tensor
+    multipliers: Tensor
+    bound: Tensor
+    choices: Tensor
+
+    def __len__(self) -> int:
+        """Number of nodes."""
+        return len(self.target)
+
+    def take(self, index: Tensor) -> Nodes:
+        """The nodes at `index` (positions or a mask)."""
+        return Nodes(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+def join(parts: list[Nodes]) -> Nodes:
+    """One after the other."""
+    return Nodes(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Nodes)))
+
+
+class Frontier:
+    """Open nodes, the worst bound first.
+
+    Kept as a list of blocks that are merged when they get many, so that adding is cheap.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: list[Nodes] = []
+
+    def __len__(self) -> int:
+        """Number of open nodes."""
+        return sum(len(block) for block in self.blocks)
+
+    def add(self, nodes: Nodes) -> None:
+        """Put nodes in."""
+        if len(nodes):
+            self.blocks.append(nodes)
+
+    def pop_worst(self, count: int) -> Nodes:
+        """Take out the `count` nodes of the smallest bound."""
+        bounds = torch.cat([block.bound for block in self.blocks])
+        if len(bounds) <= count:
+            everything, self.blocks = join(self.blocks), []
+            return everything
+        limit = bounds.kthvalue(count).values
+        taken, kept, room = [], [], count
+        for block in self.blocks:
+            chosen = block.bound <= limit
+            surplus = int(chosen.sum()) - room
+            if surplus > 0:
+                chosen[chosen.nonzero().squeeze(1)[-surplus:]] = False
+            picked = int(chosen.sum())
+            if picked:
+                taken.append(block.take(chosen))
+                room -= picked
+            if picked < len(block):
+                kept.append(block if not picked else block.take(~chosen))
+        self.blocks = kept if len(kept) < 64 else [join(kept)]
+        return join(taken)

@@ -1,0 +1,167 @@
+"""Best-first branch-and-bound over the phases of unstable ReLUs, many nodes at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mipverify.graph.operators import Float64Array
+from mipverify.search.node_bounds import NodeBounds, NodeOptions
+from mipverify.search.nodes import Frontier, Nodes, join
+
+Phases = dict[int, NDArray[np.int8]]
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """Size and effort of a search.
+
+    Attributes:
+        batch: nodes split at once.
+        node: effort at a node.
+        root: effort at the roots.
+        max_open: open nodes at which the search gives up.
+    """
+
+    batch: int = 64
+    node: NodeOptions = field(default_factory=NodeOptions)
+    root: NodeOptions = field(default_factory=lambda: NodeOptions(steps=30, rate=0.25, decay=0.95))
+    max_open: int = 200_000
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """What a search found.
+
+    Attributes:
+        complete: every target is excluded from the region: bound propagation, rounding covered.
+        found: a point was accepted as a counterexample, and the search ended there.
+        nodes: nodes bounded.
+        open: nodes left.
+        worst: smallest bound among them (0 without any), not certified.
+    """
+
+    complete: bool
+    found: bool
+    nodes: int
+    open: int
+    worst: float
+
+
+def search_phases(
+    bounds: NodeBounds,
+    *,
+    options: SearchOptions,
+    accept: Callable[[Float64Array], bool],
+    leaf: Callable[[int, Phases], bool],
+    out_of_time: Callable[[], bool],
+) -> SearchResult:
+    """Exclude every target from the region, or find a point that reaches one.
+
+    Args:
+        bounds: bounds the nodes.
+        options: size and effort.
+        accept: told a few promising inputs [k, n]; says whether one of them is a counterexample.
+        leaf: told a target and imposed phases of a node that has nothing left to split and is still
+            open; says whether it is excluded.
+        out_of_time: says when to stop.
+    """
+    device = bounds.targets.rows.device
+    frontier = Frontier()
+    roots = bounds.roots(torch.arange(len(bounds.targets.rows), device=device))
+    visited = 0
+    step = _Step(bounds, accept, leaf)
+    found = step.settle(roots, options.root, frontier)
+    visited += len(roots)
+    while len(frontier) and not found:
+        if out_of_time() or len(frontier) > options.max_open or step.stuck:
+            break
+        children = _children(bounds, frontier.pop_worst(options.batch))
+        visited += len(children)
+        found = step.settle(children, options.node, frontier)
+    worst = min((float(block.bound.min()) for block in frontier.blocks), default=0.0)
+    complete = not found and not len(frontier) and not step.stuck
+    return SearchResult(complete, found, visited, len(frontier), worst)
+
+
+class _Step:
+    """Bounding of new nodes: closed ones are dropped, the others go to the frontier."""
+
+    def __init__(
+        self,
+        bounds: NodeBounds,
+        accept: Callable[[Float64Array], bool],
+        leaf: Callable[[int, Phases], bool],
+    ) -> None:
+        self.bounds = bounds
+        self.accept = accept
+        self.leaf = leaf
+        self.sizes = {k: node.size for k, node in bounds.exact.network.graph}
+        self.stuck = False
+
+    def settle(self, nodes: Nodes, options: NodeOptions, frontier: Frontier) -> bool:
+        """Whether a counterexample turned up while the nodes were bounded."""
+        improved, points = self.bounds.improve(nodes, options)
+        hopeful = improved.bound > 0
+        closed = torch.zeros_like(hopeful)
+        if bool(hopeful.any()):
+            closed[hopeful] = self.bounds.certify(improved.take(hopeful))
+        still = improved.take(~closed)
+        if not len(still):
+            return False
+        # What single precision closed and double precision did not is split further like any other.
+        still = replace(still, bound=still.bound.clamp(max=0.0))
+        if self.accept(_promising(self.bounds, still, points[~closed])):
+            return True
+        splittable = still.choices[:, 0] >= 0
+        for target, phases in zip(still.target[~splittable].tolist(), still.phases[~splittable], strict=True):
+            imposed = self.bounds.open_exact.as_phases(phases, self.sizes)
+            self.stuck = self.stuck or not self.leaf(target, imposed)
+        frontier.add(still.take(splittable))
+        return False
+
+
+def _promising(bounds: NodeBounds, nodes: Nodes, points: Tensor, count: int = 2) -> Float64Array:
+    """The minimisers whose own target has the largest margin, [count, n]."""
+    with torch.no_grad():
+        outputs = bounds.fast.network(points)
+    targets = bounds.fast_targets
+    value = (outputs * targets.rows[nodes.target]).sum(1) + targets.constants[nodes.target]
+    best = value.topk(min(count, len(value)), largest=False).indices
+    return points[best].double().cpu().numpy()
+
+
+def _children(bounds: NodeBounds, parents: Nodes) -> Nodes:
+    """Two children a parent, split at the choice whose children have the best bounds by a quick look."""
+    tried = parents.choices.shape[1]
+    valid = parents.choices >= 0
+    options = [
+        _split(parents, torch.where(valid[:, k], parents.choices[:, k], parents.choices[:, 0]))
+        for k in range(tried)
+    ]
+    if bool(valid[:, 1:].any()):
+        values = bounds.quick(join([child for pair in options for child in pair]))
+        pairs = values.reshape(tried, 2, len(parents)).clamp(max=0.0)
+        # The worse child counts most: both have to be closed in the end.
+        score = pairs.amin(1) + 0.1 * pairs.amax(1)
+        best = score.argmax(0)
+    else:
+        best = torch.zeros_like(parents.target)
+    chosen = parents.choices.gather(1, best[:, None]).squeeze(1)
+    chosen = torch.where(chosen >= 0, chosen, parents.choices[:, 0])
+    return join(list(_split(parents, chosen)))
+
+
+def _split(parents: Nodes, neuron: Tensor) -> tuple[Nodes, Nodes]:
+    """The children of the parents with h >= 0, then with h <= 0, imposed at their neuron."""
+    children = []
+    for phase in (1, -1):
+        phases = parents.phases.clone()
+        phases[torch.arange(len(parents), device=neuron.device), neuron] = phase
+        children.append(replace(parents, phases=phases))
+    return children[0], children[1]
