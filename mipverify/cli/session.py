@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import closing, nullcontext
@@ -16,6 +17,7 @@ from mipverify.cli.arguments import Question, SampleArguments
 from mipverify.cli.console import LiveProgress, Terminal
 from mipverify.cli.exit_codes import ExitCode, exit_code
 from mipverify.cli.interrupts import held_back
+from mipverify.cli.numerals import seconds_text
 from mipverify.cli.run_folder import RunFolder
 from mipverify.cli.samples import Samples, choose_samples
 from mipverify.cli.table import HEADER, STYLES, record_line, summary_lines
@@ -29,6 +31,8 @@ from mipverify.verify.summary import summarise
 
 if TYPE_CHECKING:
     from mipverify.frontend.network import Network
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ def _take_answers(session: Session, live: LiveProgress | None) -> None:
     for position, (answer, seconds) in enumerate(_timed(found)):
         with held_back():
             record = _record(session, position, answer, seconds)
+            LOGGER.info("sample %d: %s", record.index, _effort(record))
             if session.folder:
                 session.folder.append(record)
             session.records.append(record)
@@ -119,6 +124,20 @@ def _take_answers(session: Session, live: LiveProgress | None) -> None:
                 _show(session, record)
             if live:
                 live.advance(_tally(session.records))
+
+
+def _effort(record: Record) -> str:
+    stages = ", ".join(f"{stage} {seconds_text(value)} s" for stage, value in record.seconds.items())
+    counts = (
+        f"{count} {name}"
+        for count, name in (
+            (record.num_unstable, "unstable"),
+            (record.num_binaries, "binaries"),
+            (record.nodes, "nodes"),
+        )
+        if count is not None
+    )
+    return "; ".join([stages, *counts])
 
 
 def _timed(found: Iterator[Certificate | Exception]) -> Iterator[tuple[Certificate | Exception, float]]:

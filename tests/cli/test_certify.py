@@ -122,6 +122,13 @@ def test_quiet_leaves_the_summary(invoke: Invoke) -> None:
     assert result.stdout.splitlines()[0] == "samples            3"
 
 
+def test_verbose_tells_where_the_time_went(invoke: Invoke) -> None:
+    result = invoke("certify", MLP, "--eps", "0.01", "-n", "2", "-v")
+    told = [line for line in result.stderr.splitlines() if line.startswith("info: sample ")]
+    assert len(told) == 2
+    assert all("total" in line and "bounds" in line for line in told)
+
+
 def test_json_keeps_stdout_pure(invoke: Invoke) -> None:
     result = invoke("certify", MLP, "--eps", "0.01", "-n", "2", "--json")
     assert len(json_lines(result.stdout)) == 2
