@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +29,7 @@ class Terminal:
         self.quiet = quiet
         self.out: Console = Console(soft_wrap=True, highlight=False, markup=False)
         self.err: Console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-        _log_to(sys.stderr, LEVELS.get(-1 if quiet else verbosity, logging.DEBUG))
+        _log_at(LEVELS.get(-1 if quiet else verbosity, logging.DEBUG))
 
     def result(self, text: str, style: str | None = None) -> None:
         """One line of results, on stdout, at once."""
@@ -80,7 +80,7 @@ class LiveProgress:
             console=console,
             transient=True,
             redirect_stdout=False,
-            redirect_stderr=False,
+            redirect_stderr=True,  # log lines appear above the bar
         )
         self._task: TaskID = self._progress.add_task("", total=total)
         self._progress.start()
@@ -103,20 +103,18 @@ class LiveProgress:
         self._progress.stop()
 
 
-def _log_to(stream: TextIO, level: int) -> None:
+def _log_at(level: int) -> None:
     logger = logging.getLogger("mipverify")
-    logger.handlers = [_LowercaseHandler(stream)]
+    logger.handlers = [_StderrHandler()]
     logger.setLevel(level)
     logger.propagate = False
 
 
-class _LowercaseHandler(logging.StreamHandler[TextIO]):
-    """`warning: text`, as command lines write it."""
+class _StderrHandler(logging.Handler):
+    """`warning: text` on whatever stderr is at the time, as the live bar replaces it."""
 
-    def format(self, record: logging.LogRecord) -> str:
+    def emit(self, record: logging.LogRecord) -> None:
         text = f"{record.levelname.lower()}: {record.getMessage()}"
-        return text if record.exc_info is None else f"{text}\n{self._trace(record)}"
-
-    @staticmethod
-    def _trace(record: logging.LogRecord) -> str:
-        return logging.Formatter().formatException(record.exc_info) if record.exc_info else ""
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        sys.stderr.write(text + "\n")
