@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, replace
-from math import inf, isfinite
+from math import inf, isfinite, isnan
 from typing import Any
 
 import highspy
@@ -31,7 +31,10 @@ from mipverify.milp.result import LpResult, SolveResult, Termination
 from mipverify.milp.scaling import power_of_two
 from mipverify.solvers.solver import SolveOptions
 
-FEASIBILITY_TOLERANCE = 1e-9
+# Tried in turn: at 1e-9 the LPs inside HiGHS fail now and then ("Solve error").
+FEASIBILITY_TOLERANCES = (1e-8, 1e-7)
+DUAL_TOLERANCE = 1e-7
+ABSOLUTE_GAP = 1e-9  # of a cost whose largest coefficient is about 1
 SMALL_ENTRY = 1e-12  # the smallest `small_matrix_value` of HiGHS
 POINT_TOLERANCE = 1e-6  # a "solution" that violates the program by more is an error
 _POLL_SECONDS = 0.05
@@ -71,15 +74,15 @@ class HighsSolver:
             return solve_without_columns(program, self.name)
         if not program.integral.any():
             return _as_solve_result(self.solve_lp(program, options), options)
-        scale = _cost_scale(program)
-        highs, passed = _load(without_tiny_entries(program, SMALL_ENTRY), scale)
-        _set_options(highs, options, scale)
-        if options.start is not None:
-            solution = highspy.HighsSolution()
-            solution.col_value = options.start
-            highs.setSolution(solution)
-        run = _run(highs, options.stop) if passed else _Run(highspy.HighsStatus.kError, 0.0)
-        return _read_mip(highs, run, program, options, scale)
+        result, seconds = None, 0.0
+        for tolerance in FEASIBILITY_TOLERANCES:
+            left = replace(options, time_limit=max(0.0, options.time_limit - seconds))
+            result = replace(found := _solve_mip(program, left, tolerance), seconds=seconds + found.seconds)
+            seconds = result.seconds
+            if result.termination is not Termination.ERROR or seconds >= options.time_limit:
+                break
+        assert result is not None
+        return result
 
     def solve_lp(self, program: MixedIntegerProgram, options: SolveOptions) -> LpResult:
         """Minimise the linear relaxation of a program, with duals and a rigorous bound."""
@@ -123,7 +126,7 @@ class HighsLp:
 
     def solve(self, options: SolveOptions) -> LpResult:
         """Minimise from the last basis; the bound is recomputed from the duals."""
-        _set_options(self._highs, options, self._scale)
+        _set_options(self._highs, options, self._scale, FEASIBILITY_TOLERANCES[0])
         run = _run(self._highs, options.stop) if self._passed else _Run(highspy.HighsStatus.kError, 0.0)
         return self._read(run)
 
@@ -142,12 +145,14 @@ class HighsLp:
             if solution.dual_valid:
                 duals = np.array(solution.row_dual) * scale
                 bound = safe_dual_bound(program, duals)
-            if solution.value_valid and info.primal_solution_status == highspy.kSolutionStatusFeasible:
-                point = np.array(solution.col_value)
-                objective = float(program.cost @ point + program.offset)
-        if point is not None and violation(program, point) > POINT_TOLERANCE:
-            message = f"{message}, but its point violates the program by {violation(program, point):.3g}"
-            termination, point, objective = Termination.ERROR, None, None
+            point, excess = _checked_point(highs, program)
+            if termination is not Termination.OPTIMAL:
+                point = None if info.primal_solution_status != highspy.kSolutionStatusFeasible else point
+            elif point is None:
+                message = f"{message}, but its point violates the program by {excess:.3g}"
+                termination = Termination.ERROR
+        if point is not None:
+            objective = float(program.cost @ point + program.offset)
         return LpResult(
             termination=termination,
             point=point,
@@ -199,17 +204,17 @@ def _load(program: MixedIntegerProgram, scale: float) -> tuple[Any, bool]:
     return highs, highs.passModel(lp) != highspy.HighsStatus.kError
 
 
-def _set_options(highs: Any, options: SolveOptions, scale: float) -> None:
+def _set_options(highs: Any, options: SolveOptions, scale: float, tolerance: float) -> None:
     settings: dict[str, float | int | bool | str] = {
         "output_flag": options.log,
         "threads": options.threads,
         "random_seed": options.seed,
         "time_limit": highs.getRunTime() + options.time_limit,
         "mip_rel_gap": options.relative_gap,
-        "mip_abs_gap": FEASIBILITY_TOLERANCE,
-        "mip_feasibility_tolerance": FEASIBILITY_TOLERANCE,
-        "primal_feasibility_tolerance": FEASIBILITY_TOLERANCE,
-        "dual_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+        "mip_abs_gap": ABSOLUTE_GAP,
+        "mip_feasibility_tolerance": tolerance,
+        "primal_feasibility_tolerance": tolerance,
+        "dual_feasibility_tolerance": DUAL_TOLERANCE,
         "mip_allow_restart": False,
         "objective_bound": inf if options.cutoff is None else options.cutoff / scale,
         "objective_target": -inf if options.target is None else options.target / scale,
@@ -248,9 +253,20 @@ def _run(highs: Any, stop: threading.Event | None) -> _Run:
     return _Run(outcome[0] if outcome else highspy.HighsStatus.kError, seconds)
 
 
-def _read_mip(
-    highs: Any, run: _Run, program: MixedIntegerProgram, options: SolveOptions, scale: float
-) -> SolveResult:
+def _solve_mip(program: MixedIntegerProgram, options: SolveOptions, tolerance: float) -> SolveResult:
+    scale = _cost_scale(program)
+    highs, passed = _load(without_tiny_entries(program, SMALL_ENTRY), scale)
+    _set_options(highs, options, scale, tolerance)
+    if options.start is not None:
+        solution = highspy.HighsSolution()
+        solution.col_value = options.start
+        highs.setSolution(solution)
+    run = _run(highs, options.stop) if passed else _Run(highspy.HighsStatus.kError, 0.0)
+    result = _read_mip(highs, run, program, scale)
+    return result if options.cutoff is None else apply_cutoff(result, options.cutoff)
+
+
+def _read_mip(highs: Any, run: _Run, program: MixedIntegerProgram, scale: float) -> SolveResult:
     """The result of a run, in the program's own units; anything doubtful becomes ERROR."""
     status, info = highs.getModelStatus(), highs.getInfo()
     termination = TERMINATIONS.get(status, Termination.ERROR)
@@ -259,29 +275,36 @@ def _read_mip(
         termination = Termination.ERROR
     point, objective, bound = None, None, -inf
     if termination is not Termination.ERROR:
-        if info.primal_solution_status == highspy.kSolutionStatusFeasible:
-            point = np.array(highs.getSolution().col_value)
-            objective = float(program.cost @ point + program.offset)
+        point, excess = _checked_point(highs, program)
         bound = float(info.mip_dual_bound) * scale
         if termination in (Termination.INFEASIBLE, Termination.CUTOFF):
             bound = inf
-    if point is not None and (excess := violation(program, point)) > POINT_TOLERANCE:
-        message = f"{message}, but its point violates the program by {excess:.3g}"
-        termination, point, objective, bound = Termination.ERROR, None, None, -inf
-    if termination is Termination.OPTIMAL and point is None:
-        message = f"{message}, but without a point"
-        termination, bound = Termination.ERROR, -inf
-    result = SolveResult(
+        claims_point = info.primal_solution_status == highspy.kSolutionStatusFeasible
+        if point is None and (claims_point or termination in (Termination.OPTIMAL, Termination.TARGET)):
+            message = f"{message}, but its point violates the program by {excess:.3g}"
+            termination, bound = Termination.ERROR, -inf
+    if point is not None:
+        objective = float(program.cost @ point + program.offset)
+    return SolveResult(
         termination=termination,
         point=point,
         objective=objective,
-        dual_bound=bound if bound == bound else -inf,
+        dual_bound=-inf if isnan(bound) else bound,
         nodes=max(0, int(info.mip_node_count)),
         seconds=run.seconds,
         solver=_solver_name(),
         message=message,
     )
-    return result if options.cutoff is None else apply_cutoff(result, options.cutoff)
+
+
+def _checked_point(highs: Any, program: MixedIntegerProgram) -> tuple[Float64Array | None, float]:
+    """The point that HiGHS holds, if it satisfies the program, and its violation."""
+    solution = highs.getSolution()
+    if not solution.value_valid:
+        return None, inf
+    point = np.array(solution.col_value)
+    excess = violation(program, point)
+    return (point if excess <= POINT_TOLERANCE else None), excess
 
 
 def apply_cutoff(result: SolveResult, cutoff: float) -> SolveResult:
