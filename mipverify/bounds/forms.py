@@ -42,6 +42,11 @@ class Forms:
         )
         return Forms(self.start, self.sample[index], rows, neurons, signs)
 
+    def cast(self, dtype: torch.dtype) -> Forms:
+        """The same rows in another precision."""
+        rows, signs = (None if t is None else t.to(dtype) for t in (self.rows, self.signs))
+        return Forms(self.start, self.sample, rows, self.neurons, signs)
+
     def alone(self) -> Forms:
         """The same rows for a state that holds their only sample."""
         return Forms(self.start, torch.zeros_like(self.sample), self.rows, self.neurons, self.signs)

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from mipverify.bounds.ascent import ProjectedAdam
 from mipverify.bounds.forms import Forms
+from mipverify.bounds.precision import in_precision
 from mipverify.bounds.relaxation import ReluRelaxation, RowLines
 from mipverify.bounds.state import PropagationState
+from mipverify.bounds.torch_network import TorchNetwork
 
 Slopes = dict[int, Tensor]
 
@@ -33,7 +35,7 @@ class SlopeOptions:
         progress: improvement that counts, relative to the size of the bound.
     """
 
-    steps: int = 20
+    steps: int = 12
     rate: float = 0.25
     decay: float = 0.94
     patience: int = 4
@@ -45,6 +47,7 @@ def minimise_optimised(
     forms: Forms,
     known: Tensor,
     *,
+    single: TorchNetwork,
     options: SlopeOptions,
     out_of_time: Callable[[], bool] | None = None,
 ) -> Tensor:
@@ -54,6 +57,7 @@ def minimise_optimised(
         state: of one sample.
         forms: what to bound.
         known: bounds already proven, [rows]; rows that are positive are left alone: their sign is decided.
+        single: the same network in the precision of the search.
         options: effort.
         out_of_time: says when to stop early with what is at hand.
     """
@@ -61,8 +65,9 @@ def minimise_optimised(
     if not len(todo):
         return known
     some = forms.take(todo)
-    slopes = _search(state, some, options, out_of_time)
+    slopes = _search(in_precision(state, single), some.cast(single.dtype), options, out_of_time)
     with torch.no_grad():
+        slopes = {position: slope.to(known.dtype) for position, slope in slopes.items()}
         found = some.minimise(state, lines=lines_with(state, slopes))
     return known.index_copy(0, todo, torch.maximum(known[todo], found))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -52,6 +53,11 @@ class Propagator:
         self.exact_boxes = self._reads_input_directly()
         self.scattered = self._repeated_selections()
 
+    @cached_property
+    def single(self) -> TorchNetwork:
+        """The network in float32, for searching."""
+        return TorchNetwork(self.network.graph, device=self.network.device, dtype=torch.float32)
+
     def run(
         self,
         region: RegionBatch,
@@ -99,7 +105,12 @@ class Propagator:
         if method >= Method.OPTIMISED:
             for part, view, own in self._passes(state, forms, alone=True):
                 result[part] = minimise_optimised(
-                    view, own, result[part], options=self.slope_options, out_of_time=out_of_time
+                    view,
+                    own,
+                    result[part],
+                    single=self.single,
+                    options=self.slope_options,
+                    out_of_time=out_of_time,
                 )
         return result
 

@@ -15,7 +15,6 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
-from mipverify.bounds.charges import Charge
 from mipverify.bounds.interval import magnitude_of
 from mipverify.bounds.relaxation import MaxPoolRelaxation, ReluRelaxation, RowLines
 from mipverify.bounds.rounding import UNDERFLOW, gamma, outward, subtract_down, unit_roundoff
@@ -78,7 +77,7 @@ class BackwardPass:
                 ones = state.lower[0].new_zeros(len(neurons), node.size)
                 return self.run(start, ones.scatter_(1, neurons[:, None], signs[:, None]))
         self._add_constant(bias * signs)
-        self._charge_units(state.charges[start], neurons)
+        self._charge_units(start, neurons)
         self._pass_on(node.inputs[0], rows)
         return self._descend(start - 1)
 
@@ -226,8 +225,9 @@ class BackwardPass:
             lost = self.state.per_row(charge.underflow, self.sample)
             self.error = self.error + self._dot(rows.abs(), charge.backward) + lost
 
-    def _charge_units(self, charge: Charge, neurons: Tensor) -> None:
+    def _charge_units(self, position: int, neurons: Tensor) -> None:
         """One neuron each: its weights are read, not summed, but the import error counts."""
         if self.rigorous:
+            charge = self.state.charges[position]
             per_sample = charge.backward[0 if self.state.batch == 1 else self.sample, neurons]
             self.error = self.error + per_sample

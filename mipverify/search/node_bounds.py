@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from mipverify.bounds.ascent import ProjectedAdam
-from mipverify.bounds.region_batch import RegionBatch
-from mipverify.bounds.relaxation import ReluRelaxation
+from mipverify.bounds.precision import in_precision
 from mipverify.bounds.state import PropagationState
 from mipverify.bounds.substitution import BackwardPass
 from mipverify.bounds.torch_network import TorchNetwork
@@ -48,7 +47,7 @@ class NodeOptions:
         decay: factor on the step size after each step.
     """
 
-    steps: int = 10
+    steps: int = 5
     rate: float = 0.2
     decay: float = 0.9
 
@@ -158,40 +157,6 @@ class NodeBounds:
         order = order.masked_fill(values < 0, -1)
         missing = CHOICES - order.shape[1]
         return torch.nn.functional.pad(order, (0, missing), value=-1) if missing else order
-
-
-def in_precision(state: PropagationState, network: TorchNetwork) -> PropagationState:
-    """A state of one sample in the dtype of `network`, for searching: it carries no claim."""
-    dtype = network.dtype
-    region = state.region
-    lines = {
-        position: ReluRelaxation(
-            held.lower_slope.to(dtype), held.upper_slope.to(dtype), _kept_positive(held.upper_offset, dtype)
-        )
-        if isinstance(held, ReluRelaxation)
-        else held
-        for position, held in state.relaxations.items()
-    }
-    return PropagationState(
-        network,
-        RegionBatch(
-            region.lower.to(dtype),
-            region.upper.to(dtype),
-            region.center.to(dtype),
-            None if region.budget is None else region.budget.to(dtype),
-        ),
-        [low.to(dtype) for low in state.lower],
-        [up.to(dtype) for up in state.upper],
-        state.methods,
-        lines,
-        {},
-        state.method,
-    )
-
-
-def _kept_positive(offset: Tensor, dtype: torch.dtype) -> Tensor:
-    """Offsets in `dtype`; a positive one stays positive, since that is what marks an unstable neuron."""
-    return torch.where(offset > 0, offset.to(dtype).clamp(min=torch.finfo(dtype).tiny), 0.0)
 
 
 def _cast_neurons(held: OpenNeurons, dtype: torch.dtype) -> OpenNeurons:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import torch
@@ -41,7 +43,7 @@ class Engine:
     @cached_property
     def single(self) -> TorchNetwork:
         """The network in float32, for gradients."""
-        return TorchNetwork(self.network.graph, device=self.device, dtype=torch.float32)
+        return self.propagator.single
 
     @cached_property
     def solver(self) -> Solver:
@@ -59,3 +61,14 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not available:
         raise QueryError("no CUDA device was found: choose --device cpu or auto")
     return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch use `count` CPU threads: on a busy machine more than its share makes it many times slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
