@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 
 import numpy as np
 
@@ -12,13 +13,27 @@ from mipverify.verify.case import Case
 from mipverify.verify.certificate import Certificate, Stage
 from mipverify.verify.decide import decide
 from mipverify.verify.distance import measure
-from mipverify.verify.engine import Engine
+from mipverify.verify.engine import Engine, choose_device, torch_threads
+from mipverify.verify.options import VerifyOptions
 
 Ladder = Callable[[Engine, Sequence[Case]], None]
 
+LARGEST_BATCH = {"cpu": 16, "cuda": 128}
+# On a CPU a batch of 4 costs 5 % more than one of 16 (`benchmarks/PERFORMANCE.md`): answers come
+# sooner, and workers get even shares.
+FEWEST_BATCHES = {"cpu": 8, "cuda": 1}
 
-def batches(queries: Sequence[Query], size: int) -> list[Sequence[Query]]:
-    """The queries in order, `size` at a time; what a sample is batched with depends on nothing else."""
+
+def batches(queries: Sequence[Query], options: VerifyOptions) -> list[Sequence[Query]]:
+    """The queries in order, cut into batches; how does not depend on who answers them.
+
+    Raises:
+        QueryError: the device asked for does not exist.
+    """
+    device = choose_device(options.device).type
+    size = options.batch_size
+    if size is None:
+        size = max(1, min(LARGEST_BATCH[device], ceil(len(queries) / FEWEST_BATCHES[device])))
     return [queries[first : first + size] for first in range(0, len(queries), size)]
 
 
@@ -32,10 +47,12 @@ def answer(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> It
         queries: of one norm, bounded and attacked together.
         eps: the radius asked about; None to ask for the distance.
     """
-    cases = _begin(engine, queries, eps)
+    cases: list[Case] = []
     interrupted = False
     try:
-        _climb(engine, cases, measure if eps is None else decide)
+        with torch_threads(engine.options.threads):
+            cases = _begin(engine, queries, eps)
+            _climb(engine, cases, measure if eps is None else decide)
     except KeyboardInterrupt:
         interrupted = True
     yield from (case.certificate() for case in cases)

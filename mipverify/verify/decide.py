@@ -13,8 +13,8 @@ from mipverify.verify.bounding import bound, certified_radii, reachable
 from mipverify.verify.case import Case, shared_deadline, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
+from mipverify.verify.decision import settle
 from mipverify.verify.engine import Engine
-from mipverify.verify.exact import decide_by_mip
 from mipverify.verify.problem import OpenProblem, strengthen
 
 INTERVAL_TRIALS = 12
@@ -49,8 +49,7 @@ def _decide_alone(engine: Engine, case: Case, state: PropagationState, strongest
     case.close(Stage.BOUNDS)
     if case.open:
         _bracket(engine, [case])
-        decide_by_mip(engine, case, problem)
-        case.close(Stage.MIP)
+        settle(engine, case, problem)
 
 
 def _exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) -> dict[Case, PropagationState]:

@@ -11,8 +11,9 @@ from mipverify.problem.witness import Witness
 from mipverify.verify.bounding import certified_radii
 from mipverify.verify.case import Case, shared_deadline, timed
 from mipverify.verify.certificate import Evidence, Stage
+from mipverify.verify.decision import settle
 from mipverify.verify.engine import Engine
-from mipverify.verify.exact import close_by_mip, decide_by_mip
+from mipverify.verify.exact import close_by_mip
 from mipverify.verify.polish import closest_in_linear_region
 from mipverify.verify.problem import OpenProblem, open_problem
 
@@ -82,11 +83,11 @@ def _close(engine: Engine, case: Case, strongest: Method) -> None:
         problem = _bounded(engine, case, strongest)
         if case.witness is not None and case.open and _polish(engine, case, problem, case.witness):
             continue
-        if case.open and decide_by_mip(engine, case, problem):
-            case.close(Stage.MIP)
+        if case.open:
+            settle(engine, case, problem)
         if not case.open or not case.upper <= problem.query.region.radius:
             return
-    if case.open:
+    if case.open and engine.options.engine != "search":
         close_by_mip(engine, case, _bounded(engine, case, strongest))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mipverify.attack.replay import replay
-from mipverify.encoding.encode import Encoding, Objective, encode
+from mipverify.encoding.encode import Encoding, Objective, Phases, encode
 from mipverify.milp.result import SolveResult, Termination
 from mipverify.problem.witness import Witness
 from mipverify.solvers.solver import SolveOptions
@@ -37,7 +37,7 @@ def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> bool:
     left = list(_most_promising_first(engine, problem))
     while left and case.remaining():
         with timed([case], Stage.MIP):
-            excluded, result = _examine(engine, case, problem, left[0])
+            excluded, result = examine(engine, case, problem, left[0], time_limit=case.remaining())
         _pass_on_interrupt(result)
         if case.upper <= problem.query.region.radius or not excluded:
             return False
@@ -47,7 +47,15 @@ def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> bool:
     return not left
 
 
-def _examine(engine: Engine, case: Case, problem: OpenProblem, polytope: int) -> tuple[bool, SolveResult]:
+def examine(
+    engine: Engine,
+    case: Case,
+    problem: OpenProblem,
+    polytope: int,
+    *,
+    time_limit: float,
+    phases: Phases | None = None,
+) -> tuple[bool, SolveResult]:
     """Is one target excluded? The solver looks for a margin >= 0, and stops as soon as it has one."""
     encoding = encode(
         engine.network.graph,
@@ -55,10 +63,11 @@ def _examine(engine: Engine, case: Case, problem: OpenProblem, polytope: int) ->
         problem.bounds,
         objective=Objective.WORST,
         polytopes=(polytope,),
+        phases=phases,
     )
     slack = _slack(engine, problem)
     # The cost is minus the margin: a cost >= slack for every point means a margin <= -slack everywhere.
-    options = SolveOptions(time_limit=case.remaining(), cutoff=slack, target=0.0)
+    options = SolveOptions(time_limit=time_limit, cutoff=slack, target=0.0)
     result = _solve(engine, case, encoding, options)
     if result.termination in (Termination.CUTOFF, Termination.INFEASIBLE):
         return True, result

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from mipverify.errors import QueryError
 
+ENGINES = ("auto", "search", "mip")
 BOUND_METHODS = ("interval", "linear", "optimised")
 
 
@@ -16,26 +17,28 @@ class VerifyOptions:
     Attributes:
         time_limit: seconds per sample, shared by all stages.
         gap: relative gap at which a distance counts as closed.
+        engine: `search` (branch-and-bound over phases), `mip` (a solver), or `auto`: search, then solver.
         solver: `highs`, `cbc` or `pyomo:NAME`.
-        threads: threads of one solve.
+        threads: threads of one process: of a solve, and of torch on the CPU.
         seed: seed of attack and solver.
         device: `auto`, `cpu` or `cuda`, for bounds and attack.
         restarts: random restarts of the attack, per target.
         attack_steps: gradient steps of one restart.
-        batch_size: samples bounded and attacked together.
+        batch_size: samples bounded and attacked together; None for what suits the device and their number.
         bounds: strongest bound method before the solver: `interval`, `linear` or `optimised`.
         attack: whether to attack at all (without it every counterexample comes from the solver).
     """
 
     time_limit: float = 120.0
     gap: float = 1e-4
+    engine: str = "auto"
     solver: str = "highs"
     threads: int = 1
     seed: int = 0
     device: str = "auto"
     restarts: int = 4
     attack_steps: int = 40
-    batch_size: int = 16
+    batch_size: int | None = None
     bounds: str = "optimised"
     attack: bool = True
 
@@ -45,9 +48,9 @@ class VerifyOptions:
             raise QueryError(f"the time limit must be positive, got {self.time_limit} s")
         if not 1e-5 <= self.gap < 1:
             raise QueryError(f"the gap must lie in [1e-5, 1), below that solvers cannot tell: got {self.gap}")
-        for name in ("threads", "batch_size"):
-            if getattr(self, name) < 1:
-                raise QueryError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name, least in (("threads", self.threads), ("batch_size", self.batch_size)):
+            if least is not None and least < 1:
+                raise QueryError(f"{name} must be at least 1, got {least}")
         for name in ("restarts", "attack_steps"):
             if getattr(self, name) < 0:
                 raise QueryError(f"{name} must not be negative, got {getattr(self, name)}")
@@ -55,5 +58,7 @@ class VerifyOptions:
             raise QueryError(
                 f"unknown bound method {self.bounds!r}: choose one of {', '.join(BOUND_METHODS)}"
             )
+        if self.engine not in ENGINES:
+            raise QueryError(f"unknown engine {self.engine!r}: choose one of {', '.join(ENGINES)}")
         if self.device not in ("auto", "cpu", "cuda"):
             raise QueryError(f"unknown device {self.device!r}: choose auto, cpu or cuda")

@@ -37,7 +37,7 @@ def questions(
         labels: the class to be kept, [samples].
         radius: of the closed ball; may be infinite where the domain is not.
         norm: linf or l1.
-        targets: classes that count as wrong; None for all but the label.
+        targets: classes that count as wrong, the label never; None for all but the label.
         alpha: margin by which a target must reach the label.
         domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
 
@@ -57,7 +57,8 @@ def questions(
     wanted = None if targets is None else tuple(targets)
 
     def ask(x: Float64Array, label: int) -> Query:
-        unsafe = misclassification(graph.output_size, label, targets=wanted, alpha=alpha)
+        others = None if wanted is None else [target for target in wanted if target != label]
+        unsafe = misclassification(graph.output_size, label, targets=others, alpha=alpha)
         query = Query(Ball(x, radius, measure_in, box), unsafe, label)
         check_fits(graph, query)
         enclosing = query.region.box()

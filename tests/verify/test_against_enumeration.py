@@ -20,7 +20,7 @@ from tests.oracles.enumeration import closest, linear_regions
 from tests.oracles.exact_values import exact_values
 from tests.random_networks import KINDS, random_graph, to_onnx
 
-NETWORKS = int(os.environ.get("MIPVERIFY_TINY_NETWORKS", "1000"))
+NETWORKS = int(os.environ.get("MIPVERIFY_TINY_NETWORKS", "200"))
 PER_TEST = 50
 ORACLE_TOLERANCE = 1e-7  # of the oracle's own linear programs
 
@@ -40,6 +40,15 @@ def tiny(seed: int) -> tuple[np.random.Generator, Network, Ball, int]:
     center = rng.random(size).astype(np.float32).astype(np.float64)
     label = int(np.argmax(network.run(center[None])[0]))
     return rng, network, Ball(center, np.inf, norm, domain), label
+
+
+def any_options(rng: np.random.Generator) -> VerifyOptions:
+    return VerifyOptions(
+        time_limit=60,
+        attack=bool(rng.random() < 0.7),
+        bounds=str(rng.choice(["interval", "linear", "optimised"])),
+        engine=str(rng.choice(["auto", "search", "mip"])),
+    )
 
 
 def true_distance(graph: Graph, ball: Ball, label: int, alpha: float) -> float:
@@ -65,11 +74,7 @@ def test_no_false_claim(block: int) -> None:
         distance = true_distance(network.graph, ball, label, alpha)
         base = distance if 0 < distance < np.inf else 0.5
         eps = float(base * rng.choice([0.3, 0.9, 0.999, 1.001, 1.5]))
-        options = VerifyOptions(
-            time_limit=60,
-            attack=bool(rng.random() < 0.7),
-            bounds=str(rng.choice(["interval", "linear", "optimised"])),
-        )
+        options = any_options(rng)
         common = {"norm": ball.norm, "alpha": alpha, "domain": ball.domain, "options": options}
         verdict = certify(network, ball.center, label, eps=eps, **common)  # type: ignore[arg-type]
         tolerance = ORACLE_TOLERANCE * max(1.0, base)
@@ -90,7 +95,7 @@ def test_distance_is_exact(block: int) -> None:
     for seed in range(10_000 + block * PER_TEST, 10_000 + block * PER_TEST + min(PER_TEST, NETWORKS)):
         rng, network, ball, label = tiny(seed)
         distance = true_distance(network.graph, ball, label, 0.0)
-        options = VerifyOptions(time_limit=60, attack=bool(rng.random() < 0.7))
+        options = any_options(rng)
         answer = minimal_distortion(
             network, ball.center, label, norm=ball.norm, domain=ball.domain, options=options
         )
