@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from mipverify.cli.arguments import Question
@@ -22,7 +21,7 @@ Ask = Callable[[int, int], Iterator[Certificate]]
 
 
 def answers(
-    network: Network, samples: Samples, question: Question, options: VerifyOptions
+    network: Network, samples: Samples, question: Question, options: VerifyOptions, workers: int
 ) -> Iterator[Certificate | Exception]:
     """Certificate of each sample in order, or the exception that kept it from one.
 
@@ -32,8 +31,7 @@ def answers(
     """
 
     def ask(start: int, stop: int) -> Iterator[Certificate]:
-        for targets, positions in _same_targets(samples, question, start, stop):
-            yield from _batch(network, samples, positions, question, targets, options)
+        return _batch(network, samples, range(start, stop), question, options, workers)
 
     return one_each(ask, len(samples))
 
@@ -64,28 +62,13 @@ def one_each(ask: Ask, count: int) -> Iterator[Certificate | Exception]:
             alone = not alone
 
 
-def _same_targets(
-    samples: Samples, question: Question, start: int, stop: int
-) -> Iterator[tuple[tuple[int, ...] | None, range]]:
-    """Runs of samples that are asked about the same targets: a sample's own label is never one."""
-
-    def targets_of(position: int) -> tuple[int, ...] | None:
-        if question.targets is None:
-            return None
-        return tuple(target for target in question.targets if target != samples.labels[position])
-
-    for targets, group in groupby(range(start, stop), key=targets_of):
-        positions = list(group)
-        yield targets, range(positions[0], positions[-1] + 1)
-
-
 def _batch(
     network: Network,
     samples: Samples,
     positions: range,
     question: Question,
-    targets: tuple[int, ...] | None,
     options: VerifyOptions,
+    workers: int,
 ) -> Iterator[Certificate]:
     points = samples.points[positions.start : positions.stop]
     labels = samples.labels[positions.start : positions.stop]
@@ -96,10 +79,11 @@ def _batch(
             labels,
             norm=question.norm,
             radius=question.radius,
-            targets=targets,
+            targets=question.targets,
             alpha=question.alpha,
             domain=question.domain,
             options=options,
+            workers=workers,
         )
     return certify_batch(
         network,
@@ -107,8 +91,9 @@ def _batch(
         labels,
         eps=question.eps,
         norm=question.norm,
-        targets=targets,
+        targets=question.targets,
         alpha=question.alpha,
         domain=question.domain,
         options=options,
+        workers=workers,
     )

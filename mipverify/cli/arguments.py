@@ -64,6 +64,7 @@ class SampleArguments:
     bounds: cli.BoundsOption = cli.DEFAULTS.bounds
     device: cli.DeviceOption = cli.DEFAULTS.device
     threads: cli.ThreadsOption = cli.DEFAULTS.threads
+    workers: cli.WorkersOption = 1
     seed: cli.SeedOption = cli.DEFAULTS.seed
     restarts: cli.RestartsOption = cli.DEFAULTS.restarts
     attack_steps: cli.StepsOption = cli.DEFAULTS.attack_steps

@@ -132,7 +132,14 @@ DeviceOption = Annotated[
     ),
 ]
 ThreadsOption = Annotated[
-    int, typer.Option("--threads", metavar="N", help="Threads of one solve.", rich_help_panel=EFFORT)
+    int,
+    typer.Option(
+        "--threads", metavar="N", help="Threads of one process: solver and torch.", rich_help_panel=EFFORT
+    ),
+]
+WorkersOption = Annotated[
+    int,
+    typer.Option("--workers", metavar="N", help="Processes that share the samples.", rich_help_panel=EFFORT),
 ]
 SeedOption = Annotated[
     int, typer.Option("--seed", metavar="N", help="Seed of attack and solver.", rich_help_panel=EFFORT)
@@ -150,9 +157,13 @@ StepsOption = Annotated[
     ),
 ]
 BatchOption = Annotated[
-    int,
+    int | None,
     typer.Option(
-        "--batch-size", metavar="N", help="Samples bounded and attacked together.", rich_help_panel=EFFORT
+        "--batch-size",
+        metavar="N",
+        help="Samples bounded and attacked together.",
+        rich_help_panel=EFFORT,
+        show_default="by device and number of samples",
     ),
 ]
 

@@ -44,6 +44,7 @@ class Session:
     samples: Samples
     question: Question
     options: VerifyOptions
+    workers: int
     folder: RunFolder | None
     json: bool
     records: list[Record] = field(default_factory=list)
@@ -61,7 +62,9 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
     network = open_network(arguments, terminal)
     samples = choose_samples(network, arguments, question, terminal)
     folder = RunFolder(Path(arguments.out)) if arguments.out is not None else None
-    session = Session(terminal, network, samples, question, options, folder, arguments.json)
+    session = Session(
+        terminal, network, samples, question, options, arguments.workers, folder, arguments.json
+    )
     with closing(folder) if folder else nullcontext():
         if folder:
             folder.write_manifest(_manifest(session))
@@ -112,7 +115,7 @@ def _answer_all(session: Session) -> ExitCode:
 
 
 def _take_answers(session: Session, live: LiveProgress | None) -> None:
-    found = answers(session.network, session.samples, session.question, session.options)
+    found = answers(session.network, session.samples, session.question, session.options, session.workers)
     for position, (answer, seconds) in enumerate(_timed(found)):
         with held_back():
             record = _record(session, position, answer, seconds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike
 from mipverify.errors import QueryError
 from mipverify.frontend.network import Network
 from mipverify.problem.norm import Norm
+from mipverify.problem.query import Query
 from mipverify.runs.serial import answer_here
+from mipverify.verify.batch import batches
 from mipverify.verify.certificate import Certificate
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.questions import Domain, questions
@@ -81,6 +83,7 @@ def certify_batch(
     alpha: float = 0.0,
     domain: Domain = (0.0, 1.0),
     options: VerifyOptions | None = None,
+    workers: int = 1,
 ) -> Iterator[Certificate]:
     """A verdict at radius eps for every sample, in order, each as soon as its batch is done.
 
@@ -94,6 +97,7 @@ def certify_batch(
         alpha: margin by which a target must reach the label.
         domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
         options: effort, limits and solver.
+        workers: processes that answer at the same time; the certificates do not depend on it.
 
     Yields:
         One certificate a sample. On KeyboardInterrupt the samples of the running batch are yielded with
@@ -108,7 +112,7 @@ def certify_batch(
     queries = questions(
         network.graph, xs, labels, radius=eps, norm=norm, targets=targets, alpha=alpha, domain=domain
     )
-    return answer_here(network, queries, eps=eps, options=options or VerifyOptions())
+    return _answers(network, queries, eps=eps, options=options or VerifyOptions(), workers=workers)
 
 
 def distance_batch(
@@ -122,6 +126,7 @@ def distance_batch(
     alpha: float = 0.0,
     domain: Domain = (0.0, 1.0),
     options: VerifyOptions | None = None,
+    workers: int = 1,
 ) -> Iterator[Certificate]:
     """[lower, upper] on the minimal distortion of every sample, like `certify_batch` without a radius.
 
@@ -135,10 +140,23 @@ def distance_batch(
         alpha: margin by which a target must reach the label.
         domain: the box that every point must lie in.
         options: effort, limits and solver.
+        workers: processes that answer at the same time; the certificates do not depend on it.
     """
     if not radius >= 0:
         raise QueryError(f"the search radius must be a number >= 0, got {radius}")
     queries = questions(
         network.graph, xs, labels, radius=radius, norm=norm, targets=targets, alpha=alpha, domain=domain
     )
-    return answer_here(network, queries, eps=None, options=options or VerifyOptions())
+    return _answers(network, queries, eps=None, options=options or VerifyOptions(), workers=workers)
+
+
+def _answers(
+    network: Network, queries: Sequence[Query], *, eps: float | None, options: VerifyOptions, workers: int
+) -> Iterator[Certificate]:
+    if workers < 1:
+        raise QueryError(f"workers must be at least 1, got {workers}")
+    if workers == 1 or len(batches(queries, options)) <= 1:
+        return answer_here(network, queries, eps=eps, options=options)
+    from mipverify.runs.processes import answer_in_processes
+
+    return answer_in_processes(network, queries, eps=eps, options=options, workers=workers)

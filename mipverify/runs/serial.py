@@ -22,7 +22,5 @@ def answer_here(
     """
     engine = Engine(network, options)
     return (
-        certificate
-        for batch in batches(queries, options.batch_size)
-        for certificate in answer(engine, batch, eps=eps)
+        certificate for batch in batches(queries, options) for certificate in answer(engine, batch, eps=eps)
     )

@@ -1,0 +1,110 @@
+"""What the process of a run and its workers tell each other: pickled values, each behind its length."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from dataclasses import dataclass
+from typing import IO
+
+from mipverify.frontend.network import Network
+from mipverify.problem.query import Query
+from mipverify.verify.certificate import Certificate
+from mipverify.verify.options import VerifyOptions
+
+LENGTH_BYTES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """To a worker, first of all: what all of its tasks share.
+
+    Attributes:
+        network: travels once a worker, with its weights and the model that onnxruntime runs.
+        options: how queries are answered.
+        eps: the radius asked about; None to ask for the distance.
+        log_level: below it, log records stay in the worker.
+    """
+
+    network: Network
+    options: VerifyOptions
+    eps: float | None
+    log_level: int
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """To a worker: queries to be answered as one batch."""
+
+    queries: tuple[Query, ...]
+
+
+@dataclass(frozen=True)
+class Interrupt:
+    """To a worker: end the running task now, and answer with what is known."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """From a worker: it waits for a task."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """From a worker: the options make no sense here, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """From a worker: the certificates of its task, in order."""
+
+    certificates: tuple[Certificate, ...]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """From a worker: its task ended in an exception.
+
+    Attributes:
+        error: type and text of the exception.
+        unsound: whether two claims contradict each other, which ends the run.
+    """
+
+    error: str
+    unsound: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Logged:
+    """From a worker: a log record, to be handled where the run is."""
+
+    record: logging.LogRecord
+
+
+ToWorker = Setup | Task | Interrupt
+FromWorker = Ready | Refused | Answered | Failed | Logged
+
+
+def packed(message: ToWorker | FromWorker) -> bytes:
+    """The message as it travels."""
+    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+def receive(stream: IO[bytes]) -> object:
+    """The next message of a stream.
+
+    Raises:
+        EOFError: the other side is gone.
+    """
+    length = int.from_bytes(_read(stream, LENGTH_BYTES), "big")
+    return pickle.loads(_read(stream, length))
+
+
+def _read(stream: IO[bytes], count: int) -> bytes:
+    content = stream.read(count)
+    if len(content) < count:
+        raise EOFError("the other process is gone")
+    return content

@@ -1,0 +1,135 @@
+"""One worker of a run, as a process of its own: `python -m mipverify.runs.worker`.
+
+Tasks arrive on stdin, answers leave on what was stdout; whatever else is printed goes to stderr. The
+worker ends with its stdin, so that none outlives the process that started it.
+"""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import logging.handlers
+import os
+import signal
+import threading
+from queue import SimpleQueue
+from typing import IO, TYPE_CHECKING
+
+from mipverify.errors import InputError, SoundnessError
+from mipverify.runs.messages import (
+    Answered,
+    Failed,
+    FromWorker,
+    Interrupt,
+    Logged,
+    Ready,
+    Refused,
+    Setup,
+    Task,
+    packed,
+    receive,
+)
+
+if TYPE_CHECKING:
+    from mipverify.verify.certificate import Certificate
+    from mipverify.verify.engine import Engine
+
+
+class Worker:
+    """Takes tasks one by one; an interrupt ends the running one early.
+
+    Args:
+        tasks: where messages come from.
+        answers: where messages go.
+    """
+
+    def __init__(self, tasks: IO[bytes], answers: IO[bytes]) -> None:
+        self._tasks = tasks
+        self._answers = answers
+        self._inbox: SimpleQueue[object] = SimpleQueue()
+        self._sending = threading.Lock()
+        self._busy = False
+
+    def run(self) -> None:
+        """Set up, then answer until stdin ends, which ends the process."""
+        signal.signal(signal.SIGINT, self._interrupted)
+        threading.Thread(target=self._listen, name="listen", daemon=True).start()
+        setup = self._inbox.get()
+        if not isinstance(setup, Setup):
+            raise TypeError(f"a worker is set up first, got {type(setup).__name__}")
+        logger = logging.getLogger("mipverify")
+        logger.handlers, logger.propagate = [_Forward(self)], False
+        logger.setLevel(setup.log_level)
+
+        from mipverify.verify.engine import Engine
+
+        try:
+            engine = Engine(setup.network, setup.options)
+        except InputError as error:
+            self.send(Refused(str(error)))
+            return
+        self.send(Ready())
+        while isinstance(task := self._inbox.get(), Task):
+            self.send(self._answer(engine, task, setup.eps))
+
+    def send(self, message: FromWorker) -> None:
+        """Send one message, whole."""
+        with self._sending:
+            self._answers.write(packed(message))
+            self._answers.flush()
+
+    def _answer(self, engine: Engine, task: Task, eps: float | None) -> Answered | Failed:
+        from mipverify.verify.batch import answer
+
+        found: list[Certificate] = []
+        try:
+            self._busy = True
+            found.extend(answer(engine, task.queries, eps=eps))  # keeps what came before an exception
+            self._busy = False
+        except KeyboardInterrupt:
+            pass
+        except Exception as error:
+            self._busy = False
+            logging.getLogger(__name__).info("a task failed", exc_info=True)
+            return Failed(f"{type(error).__name__}: {error}", unsound=isinstance(error, SoundnessError))
+        return Answered(tuple(found))
+
+    def _interrupted(self, _signal: int, _frame: object) -> None:
+        if self._busy:
+            self._busy = False  # once a task: what is known must still get out
+            raise KeyboardInterrupt
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                message = receive(self._tasks)
+            except (EOFError, OSError):
+                os._exit(0)
+            if isinstance(message, Interrupt):
+                _thread.interrupt_main()
+            else:
+                self._inbox.put(message)
+
+
+class _Forward(logging.handlers.QueueHandler):
+    """Sends log records to the process of the run, formatted so that they can travel."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(None)  # type: ignore[arg-type]  # `enqueue` below needs no queue
+        self._worker = worker
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self._worker.send(Logged(record))
+
+
+def main() -> None:
+    """Keep stdin and stdout for messages; give everybody else nothing to read, and stderr to write to."""
+    tasks, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123  (a device, not a path)
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(2, 1)
+    Worker(tasks, answers).run()
+
+
+if __name__ == "__main__":
+    main()
