@@ -98,7 +98,8 @@ def _search(
         for position, slope in slopes.items():
             best[position][better] = slope.detach()[better]
         late = out_of_time is not None and out_of_time()
-        if late or stalled > options.patience or bool((record > 0).all()):
+        settled = not value.requires_grad or bool((record > 0).all())
+        if late or settled or stalled > options.patience:
             break
         # Rows that are decided pull no further.
         ascent.step(value[record <= 0].sum())

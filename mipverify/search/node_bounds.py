@@ -106,7 +106,7 @@ class NodeBounds:
             better = now > best
             best = torch.where(better, now, best)
             best_slopes[better], best_weights[better] = slopes.detach()[better], weights.detach()[better]
-            if step == options.steps or bool((best > 0).all()):
+            if step == options.steps or not value.requires_grad or bool((best > 0).all()):
                 break
             ascent.step(value[best <= 0].sum())
         with torch.no_grad():
@@ -143,6 +143,8 @@ class NodeBounds:
     def _choices(self, nodes: Nodes, descent: BackwardPass, slopes: Tensor) -> Tensor:
         """Neurons by how much their relaxation may cost the bound (in the manner of Bunel et al. 2020)."""
         held = self.open_fast
+        if not self.count:
+            return nodes.choices
         parts = [descent.unstable_parts.get(position) for position in held.positions]
         columns = [
             part if part is not None else slopes.new_zeros(len(nodes), len(neurons))

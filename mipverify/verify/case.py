@@ -66,6 +66,10 @@ class Case:
         """Whether there is something left to do and time to do it."""
         return not self.finished and self.remaining() > 0
 
+    def reached(self, radius: float) -> bool:
+        """Whether a witness is known within `radius`."""
+        return self.witness is not None and self.witness.distance <= radius
+
     def remaining(self) -> float:
         """Seconds left of the case's own budget."""
         return max(0.0, self.limit - sum(self.seconds.values()))

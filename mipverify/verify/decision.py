@@ -25,7 +25,7 @@ def settle(engine: Engine, case: Case, problem: OpenProblem) -> None:
         problem = decide_by_search(engine, case, problem, Deadline(share * case.remaining()))
         case.close(Stage.SEARCH)
     radius = problem.query.region.radius
-    decided = case.lower >= radius or case.upper <= radius
+    decided = case.lower >= radius or case.reached(radius)
     if chosen != "search" and problem.polytopes and not decided:
         decide_by_mip(engine, case, problem)
         case.close(Stage.MIP)

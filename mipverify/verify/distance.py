@@ -85,8 +85,8 @@ def _close(engine: Engine, case: Case, strongest: Method) -> None:
             continue
         if case.open:
             settle(engine, case, problem)
-        if not case.open or not case.upper <= problem.query.region.radius:
-            return
+        if not case.open or not case.reached(problem.query.region.radius):
+            break
     if case.open and engine.options.engine != "search":
         close_by_mip(engine, case, _bounded(engine, case, strongest))
 

@@ -39,7 +39,7 @@ def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> bool:
         with timed([case], Stage.MIP):
             excluded, result = examine(engine, case, problem, left[0], time_limit=case.remaining())
         _pass_on_interrupt(result)
-        if case.upper <= problem.query.region.radius or not excluded:
+        if case.reached(problem.query.region.radius) or not excluded:
             return False
         left.pop(0)
     if not left:

@@ -78,7 +78,7 @@ class _SearchStage:
                     self.engine, query, self.problem.bounds, found, self.case.deadline()
                 )
             self.case.offer(found)
-        return self.case.upper <= query.region.radius
+        return self.case.reached(query.region.radius)
 
     def leaf(self, target: int, phases: Phases) -> bool:
         """All phases are imposed and relaxation still leaves the leaf open: its linear program decides."""
