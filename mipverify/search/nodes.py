@@ -66,17 +66,15 @@ class Frontier:
         if len(bounds) <= count:
             everything, self.blocks = join(self.blocks), []
             return everything
-        limit = bounds.kthvalue(count).values
-        taken, kept, room = [], [], count
-        for block in self.blocks:
-            chosen = block.bound <= limit
-            surplus = int(chosen.sum()) - room
-            if surplus > 0:
-                chosen[chosen.nonzero().squeeze(1)[-surplus:]] = False
+        worst = torch.zeros_like(bounds, dtype=torch.bool)
+        worst[bounds.topk(count, largest=False).indices] = True
+        taken, kept = [], []
+        for block, chosen in zip(
+            self.blocks, torch.split(worst, [len(block) for block in self.blocks]), strict=True
+        ):
             picked = int(chosen.sum())
             if picked:
                 taken.append(block.take(chosen))
-                room -= picked
             if picked < len(block):
                 kept.append(block if not picked else block.take(~chosen))
         self.blocks = kept if len(kept) < 64 else [join(kept)]
