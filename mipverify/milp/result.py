@@ -35,6 +35,8 @@ class SolveResult:
         seconds: wall time of the solve.
         solver: name and version.
         message: the solver's own status text.
+        certified: whether `dual_bound` was recomputed from duals with all rounding covered, and so is more
+            than a claim.
     """
 
     termination: Termination
@@ -45,6 +47,7 @@ class SolveResult:
     seconds: float
     solver: str
     message: str = ""
+    certified: bool = False
 
 
 @dataclass(frozen=True, eq=False)

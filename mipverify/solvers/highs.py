@@ -29,6 +29,8 @@ from mipverify.milp.dual_bound import safe_dual_bound
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.result import LpResult, SolveResult, Termination
 from mipverify.milp.scaling import power_of_two
+from mipverify.solvers.background import run_in_background
+from mipverify.solvers.cutoff import apply_cutoff
 from mipverify.solvers.solver import SolveOptions
 
 # Tried in turn: at 1e-9 the LPs inside HiGHS fail now and then ("Solve error").
@@ -37,7 +39,6 @@ DUAL_TOLERANCE = 1e-7
 ABSOLUTE_GAP = 1e-9  # of a cost whose largest coefficient is about 1
 SMALL_ENTRY = 1e-12  # the smallest `small_matrix_value` of HiGHS
 POINT_TOLERANCE = 1e-6  # a "solution" that violates the program by more is an error
-_POLL_SECONDS = 0.05
 
 _Status = highspy.HighsModelStatus
 # Statuses that are not listed are errors: none of them says anything about the program.
@@ -229,28 +230,10 @@ def _set_options(highs: Any, options: SolveOptions, scale: float, tolerance: flo
 def _run(highs: Any, stop: threading.Event | None) -> _Run:
     """Run in a thread of its own; Ctrl-C or `stop` cancels the run and waits for it to end."""
     highs.HandleUserInterrupt = True
-    outcome: list[highspy.HighsStatus] = []
-    finished = threading.Event()
-
-    def work() -> None:
-        try:
-            outcome.append(highs.run())
-        finally:
-            finished.set()
-
     begin = time.perf_counter()
-    thread = threading.Thread(target=work, name="highs", daemon=True)
-    thread.start()
-    while not finished.is_set():
-        try:
-            if stop is not None and stop.is_set():
-                highs.cancelSolve()
-            finished.wait(_POLL_SECONDS)
-        except KeyboardInterrupt:
-            highs.cancelSolve()
-    thread.join()
+    outcome = run_in_background(highs.run, highs.cancelSolve, stop)
     seconds = time.perf_counter() - begin
-    return _Run(outcome[0] if outcome else highspy.HighsStatus.kError, seconds)
+    return _Run(highspy.HighsStatus.kError if outcome.value is None else outcome.value, seconds)
 
 
 def _solve_mip(program: MixedIntegerProgram, options: SolveOptions, tolerance: float) -> SolveResult:
@@ -307,24 +290,6 @@ def _checked_point(highs: Any, program: MixedIntegerProgram) -> tuple[Float64Arr
     return (point if excess <= POINT_TOLERANCE else None), excess
 
 
-def apply_cutoff(result: SolveResult, cutoff: float) -> SolveResult:
-    """The same result for a caller who wants only points below `cutoff`.
-
-    *Infeasible* then means that there are none below the cutoff, and so does *optimal* at or above it; no
-    bound beyond the cutoff is claimed, for the solver has not looked there.
-    """
-    wanted = result.objective is not None and result.objective < cutoff
-    finished = result.termination in (Termination.OPTIMAL, Termination.INFEASIBLE, Termination.CUTOFF)
-    termination = Termination.CUTOFF if finished and not wanted else result.termination
-    return replace(
-        result,
-        termination=termination,
-        point=result.point if wanted else None,
-        objective=result.objective if wanted else None,
-        dual_bound=min(result.dual_bound, cutoff),
-    )
-
-
 def _infeasibility_bound(highs: Any, program: MixedIntegerProgram) -> float:
     """+inf if a dual ray proves that the program is infeasible, rounding errors covered; else -inf."""
     _, exists, ray = highs.getDualRay()
@@ -349,5 +314,6 @@ def _as_solve_result(result: LpResult, options: SolveOptions) -> SolveResult:
         seconds=result.seconds,
         solver=result.solver,
         message=result.message,
+        certified=result.dual_bound > -inf,
     )
     return plain if options.cutoff is None else apply_cutoff(plain, options.cutoff)

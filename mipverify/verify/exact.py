@@ -149,7 +149,8 @@ def _slack(engine: Engine, problem: OpenProblem) -> float:
 
 
 def _solve(engine: Engine, case: Case, encoding: Encoding, options: SolveOptions) -> SolveResult:
-    case.num_binaries = encoding.program.num_binaries
+    # The leaves of the search are linear programs: they do not change what is told of the query.
+    case.num_binaries = max(case.num_binaries or 0, encoding.program.num_binaries)
     settings = replace(options, threads=engine.options.threads, seed=engine.options.seed)
     result = engine.solver.solve(encoding.program, settings)
     case.nodes = (case.nodes or 0) + max(0, result.nodes)

@@ -83,7 +83,7 @@ class _SearchStage:
     def leaf(self, target: int, phases: Phases) -> bool:
         """All phases are imposed and relaxation still leaves the leaf open: its linear program decides."""
         limit = min(SECONDS_PER_LEAF, self.case.remaining())
-        excluded, _ = examine(
+        excluded, result = examine(
             self.engine,
             self.case,
             self.problem,
@@ -91,6 +91,7 @@ class _SearchStage:
             phases=phases,
             time_limit=limit,
         )
-        if excluded:
+        # The cost is minus the margin: a certified bound > 0 needs no trust in the solver.
+        if excluded and not (result.certified and result.dual_bound > 0):
             self.evidence = Evidence.SOLVER_CLAIM
         return excluded
