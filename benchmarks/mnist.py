@@ -60,13 +60,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", default="mnist", help="data source, as for the command line")
     parser.add_argument("-n", "--num", type=int, default=100)
     parser.add_argument("--start", type=int, default=0)
-    parser.add_argument("--time-limit", type=float, default=120.0, help="seconds a sample")
-    parser.add_argument("--solver", default="highs")
-    parser.add_argument("--bounds", default="linear")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--batch-size", type=int, default=mipverify.VerifyOptions().batch_size)
-    parser.add_argument("--seed", type=int, default=0)
+    usual = mipverify.VerifyOptions()
+    parser.add_argument("--time-limit", type=float, default=usual.time_limit, help="seconds a sample")
+    parser.add_argument("--engine", default=usual.engine)
+    parser.add_argument("--solver", default=usual.solver)
+    parser.add_argument("--bounds", default=usual.bounds)
+    parser.add_argument("--device", default=usual.device)
+    parser.add_argument("--threads", type=int, default=usual.threads)
+    parser.add_argument("--workers", type=int, default=1, help="processes")
+    parser.add_argument("--batch-size", type=int, default=usual.batch_size)
+    parser.add_argument("--seed", type=int, default=usual.seed)
     parser.add_argument("--csv", type=Path, required=True, help="rows; the summary goes beside it as .json")
     return parser.parse_args()
 
@@ -107,6 +110,7 @@ def answers(
     """Certificates of the samples, in order."""
     options = mipverify.VerifyOptions(
         time_limit=chosen.time_limit,
+        engine=chosen.engine,
         solver=chosen.solver,
         bounds=chosen.bounds,
         device=chosen.device,
@@ -115,8 +119,12 @@ def answers(
         seed=chosen.seed,
     )
     if chosen.distance:
-        return mipverify.distance_batch(network, points, labels, norm=chosen.norm, options=options)
-    return mipverify.certify_batch(network, points, labels, eps=chosen.eps, norm=chosen.norm, options=options)
+        return mipverify.distance_batch(
+            network, points, labels, norm=chosen.norm, options=options, workers=chosen.workers
+        )
+    return mipverify.certify_batch(
+        network, points, labels, eps=chosen.eps, norm=chosen.norm, options=options, workers=chosen.workers
+    )
 
 
 def row(record: Record) -> list[object]:

@@ -60,6 +60,7 @@ class SampleArguments:
     std: cli.StdOption = None
     input_shape: cli.ShapeOption = None
     time_limit: cli.TimeLimitOption = cli.DEFAULTS.time_limit
+    engine: cli.EngineOption = cli.DEFAULTS.engine
     solver: cli.SolverOption = cli.DEFAULTS.solver
     bounds: cli.BoundsOption = cli.DEFAULTS.bounds
     device: cli.DeviceOption = cli.DEFAULTS.device
@@ -91,6 +92,7 @@ class SampleArguments:
         """How it is answered; QueryError for a setting that makes no sense."""
         return VerifyOptions(
             time_limit=self.time_limit,
+            engine=self.engine,
             solver=self.solver,
             threads=self.threads,
             seed=self.seed,

@@ -113,6 +113,15 @@ ShapeOption = Annotated[
 TimeLimitOption = Annotated[
     float, typer.Option("--time-limit", metavar="S", help="Seconds a sample.", rich_help_panel=EFFORT)
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="ENGINE",
+        help="What decides where bounds and attack do not: search, mip, or auto for both.",
+        rich_help_panel=EFFORT,
+    ),
+]
 SolverOption = Annotated[
     str, typer.Option("--solver", metavar="NAME", help="highs, cbc or pyomo:NAME.", rich_help_panel=EFFORT)
 ]

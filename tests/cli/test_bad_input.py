@@ -98,6 +98,8 @@ def test_an_operator_without_exact_encoding_is_named(
         (["--eps", "0.1", "--solver", "gurobbi"], "gurobbi"),
         (["--eps", "0.1", "--solver", "pyomo:nonesuch"], "nonesuch"),
         (["--eps", "0.1", "--bounds", "magic"], "magic"),
+        (["--eps", "0.1", "--engine", "steam"], "steam"),
+        (["--eps", "0.1", "--workers", "0"], "workers"),
         (["--eps", "0.1", "--device", "tpu"], "tpu"),
         (["--eps", "0.1", "--time-limit", "0"], "time limit"),
         (["--eps", "0.1", "--time-limit", "nan"], "time limit"),
