@@ -79,12 +79,16 @@ class PropagationState:
 
     def count_unstable(self, sample: int) -> int:
         """Number of ReLU neurons of one sample whose phase is open."""
+        return sum(self.unstable_by_layer(sample))
+
+    def unstable_by_layer(self, sample: int) -> list[int]:
+        """Number of neurons of one sample whose phase is open, for each ReLU node."""
         graph = self.network.graph
         sources = (graph.nodes[relu].inputs[0] for relu in graph.relus)
-        return sum(
+        return [
             int(((self.lower[source][sample] < 0) & (self.upper[source][sample] > 0)).sum())
             for source in sources
-        )
+        ]
 
     def bounds(self, sample: int) -> NetworkBounds:
         """The bounds of one sample, in numpy float64."""

@@ -15,6 +15,7 @@ from mipverify.verify.decide import decide
 from mipverify.verify.distance import measure
 from mipverify.verify.engine import Engine, choose_device, torch_threads
 from mipverify.verify.options import VerifyOptions
+from mipverify.verify.profile import Profiler
 
 Ladder = Callable[[Engine, Sequence[Case]], None]
 
@@ -92,6 +93,7 @@ def _begin(engine: Engine, queries: Sequence[Query], eps: float | None) -> list[
             limit=engine.options.time_limit,
             open_polytopes=tuple(range(len(query.unsafe))),
             num_relus=engine.network.graph.num_relus,
+            profiler=Profiler(engine.network.graph, engine.meter) if engine.options.profile else None,
         )
         if case.prediction < 0:
             case.error = "the network's output at the unperturbed input is not finite"

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from mipverify.bounds.state import PropagationState
 from mipverify.problem.query import Query
 from mipverify.problem.witness import Witness
 from mipverify.verify.certificate import Certificate, Evidence, Stage
 from mipverify.verify.deadline import Deadline
+from mipverify.verify.profile import Profiler
 
 
 @dataclass(eq=False)
@@ -31,6 +33,7 @@ class Case:
         open_polytopes: positions in `query.unsafe` not yet excluded inside the query's region.
         decided_by: the stage that closed the case.
         seconds: wall time of each stage.
+        profiler: collects the profile, if one was asked for.
     """
 
     query: Query
@@ -50,6 +53,7 @@ class Case:
     num_binaries: int | None = None
     nodes: int | None = None
     error: str | None = None
+    profiler: Profiler | None = None
 
     @property
     def upper(self) -> float:
@@ -90,6 +94,11 @@ class Case:
         self.witness = witness
         return True
 
+    def note_bounds(self, state: PropagationState, sample: int = 0) -> None:
+        """Remember for the profile what these bounds leave open."""
+        if self.profiler is not None:
+            self.profiler.note(state, sample)
+
     def close(self, stage: Stage) -> None:
         """Note the stage that decided, if the interval now says enough; the first one counts."""
         if self.decided_by is None and self.certificate().closed_for_query:
@@ -121,6 +130,7 @@ class Case:
             seconds=dict(self.seconds),
             search_radius=self.query.region.radius,
             error=self.error,
+            profile=None if self.profiler is None else self.profiler.profile(),
         )
 
 
@@ -128,12 +138,16 @@ class Case:
 def timed(cases: Sequence[Case], stage: Stage) -> Iterator[None]:
     """Charge the wall time of a stage to its cases in equal parts, also when it is interrupted."""
     start = time.monotonic()
+    profilers = [case.profiler for case in cases if case.profiler is not None]
+    before = replace(profilers[0].meter) if len(profilers) == 1 else None
     try:
         yield
     finally:
         share = (time.monotonic() - start) / max(1, len(cases))
         for case in cases:
             case.seconds[stage.value] = case.seconds.get(stage.value, 0.0) + share
+        if before is not None:
+            profilers[0].since(before)
 
 
 def shared_deadline(cases: Sequence[Case]) -> Deadline:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from mipverify.errors import SoundnessError
 from mipverify.problem.norm import Norm
 from mipverify.problem.witness import Witness
+from mipverify.verify.profile import Profile
 
 
 class Status(StrEnum):
@@ -59,6 +60,7 @@ class Certificate:
         seconds: wall time of each stage, in seconds; `total` is their sum.
         search_radius: for a distance query, the radius beyond which nothing was searched.
         error: what went wrong, for status `error`.
+        profile: what the stages left open, if the options asked for it.
     """
 
     label: int
@@ -79,6 +81,7 @@ class Certificate:
     seconds: dict[str, float] = field(default_factory=dict)
     search_radius: float = float("inf")
     error: str | None = None
+    profile: Profile | None = None
 
     def __post_init__(self) -> None:
         """Refuse an interval that contradicts itself."""

@@ -44,6 +44,7 @@ def _decide_alone(engine: Engine, case: Case, state: PropagationState, strongest
         problem = OpenProblem(case.query, state, case.open_polytopes)
         problem = strengthen(engine, problem, strongest, case.deadline())
         case.open_polytopes = problem.polytopes
+        case.note_bounds(problem.state)
         if not problem.polytopes:
             case.raise_lower(case.query.region.radius, Evidence.BOUND_PROPAGATION)
     case.close(Stage.BOUNDS)
@@ -67,6 +68,7 @@ def _exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) ->
         for sample, (case, polytopes) in enumerate(zip(todo, left, strict=True)):
             case.open_polytopes = polytopes
             case.num_unstable = state.count_unstable(sample)
+            case.note_bounds(state, sample)
             if not polytopes:
                 case.raise_lower(case.query.region.radius, Evidence.BOUND_PROPAGATION)
     for case in todo:

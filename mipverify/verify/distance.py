@@ -8,7 +8,7 @@ from mipverify.attack.distance import attack_distance
 from mipverify.attack.replay import replay_best
 from mipverify.bounds.network_bounds import Method
 from mipverify.problem.witness import Witness
-from mipverify.verify.bounding import certified_radii
+from mipverify.verify.bounding import bound, certified_radii
 from mipverify.verify.case import Case, shared_deadline, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.decision import settle
@@ -110,4 +110,8 @@ def _bounded(engine: Engine, case: Case, strongest: Method) -> OpenProblem:
         if not problem.polytopes:
             case.raise_lower(query.region.radius, Evidence.BOUND_PROPAGATION)
     case.close(Stage.BOUNDS)
+    if case.profiler is not None:
+        for method in range(Method.INTERVAL, problem.state.method):
+            case.note_bounds(bound(engine, [query], method=Method(method), deadline=case.deadline()))
+        case.note_bounds(problem.state)
     return problem

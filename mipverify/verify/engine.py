@@ -17,6 +17,7 @@ from mipverify.frontend.network import Network
 from mipverify.solvers.registry import solver_named
 from mipverify.solvers.solver import Solver
 from mipverify.verify.options import VerifyOptions
+from mipverify.verify.profile import Meter, MeteredSolver
 
 
 class Engine:
@@ -33,6 +34,7 @@ class Engine:
         self.device = choose_device(options.device)
         self.exact = TorchNetwork(network.graph, device=self.device, dtype=torch.float64)
         self.propagator = Propagator(self.exact)
+        self.meter = Meter()
         self.attack_options = AttackOptions(steps=options.attack_steps, restarts=options.restarts)
 
     @property
@@ -47,8 +49,8 @@ class Engine:
 
     @cached_property
     def solver(self) -> Solver:
-        """The solver named in the options, loaded when it is first needed."""
-        return solver_named(self.options.solver)
+        """The solver named in the options, loaded when it is first needed; its calls are counted."""
+        return MeteredSolver(solver_named(self.options.solver), self.meter)
 
 
 def choose_device(name: str) -> torch.device:

@@ -27,6 +27,7 @@ class VerifyOptions:
         batch_size: samples bounded and attacked together; None for what suits the device and their number.
         bounds: strongest bound method before the solver: `interval`, `linear` or `optimised`.
         attack: whether to attack at all (without it every counterexample comes from the solver).
+        profile: whether certificates carry a `Profile`.
     """
 
     time_limit: float = 120.0
@@ -41,6 +42,7 @@ class VerifyOptions:
     batch_size: int | None = None
     bounds: str = "optimised"
     attack: bool = True
+    profile: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
