@@ -72,6 +72,7 @@ class SampleArguments:
     batch_size: cli.BatchOption = cli.DEFAULTS.batch_size
     out: cli.OutOption = None
     json: cli.JsonOption = False
+    profile: cli.ProfileOption = False
     quiet: cli.QuietOption = False
     verbose: cli.VerboseOption = 0
 
@@ -101,6 +102,7 @@ class SampleArguments:
             attack_steps=self.attack_steps,
             batch_size=self.batch_size,
             bounds=self.bounds,
+            profile=self.profile,
         )
 
 

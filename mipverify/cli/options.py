@@ -190,6 +190,14 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="JSON on stdout; everything else goes to stderr.", rich_help_panel=OUTPUT),
 ]
+ProfileOption = Annotated[
+    bool,
+    typer.Option(
+        "--profile",
+        help="After the summary: seconds a stage, solver calls, unstable neurons a layer.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 QuietOption = Annotated[
     bool,
     typer.Option("-q", "--quiet", help="No notes, no progress, no line per sample.", rich_help_panel=OUTPUT),

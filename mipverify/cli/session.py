@@ -18,6 +18,7 @@ from mipverify.cli.console import LiveProgress, Terminal
 from mipverify.cli.exit_codes import ExitCode, exit_code
 from mipverify.cli.interrupts import held_back
 from mipverify.cli.numerals import seconds_text
+from mipverify.cli.profile_lines import profile_lines
 from mipverify.cli.run_folder import RunFolder
 from mipverify.cli.samples import Samples, choose_samples
 from mipverify.cli.table import HEADER, STYLES, record_line, summary_lines
@@ -201,6 +202,8 @@ def _sum_up(session: Session) -> None:
                 "certified_accuracy": share,
             }
         )
+    if session.options.profile and session.records:
+        lines += ["", *profile_lines(session.records)]
     if not session.json:
         session.terminal.result("\n".join(["", *lines] if not session.terminal.quiet else lines))
     elif not session.terminal.quiet:

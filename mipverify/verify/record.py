@@ -12,6 +12,7 @@ from mipverify.graph.operators import Float64Array
 from mipverify.problem.norm import Norm
 from mipverify.problem.witness import Witness
 from mipverify.verify.certificate import Certificate, Evidence, Status
+from mipverify.verify.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Record:
         counterexample: the adversarial point, if one was found.
         certificate: file of a checkable proof; None where there is none.
         error: what went wrong, for status `error`.
+        profile: what the stages left open; only where it was asked for.
     """
 
     index: int
@@ -77,10 +79,14 @@ class Record:
     counterexample: CounterexampleRecord | None
     certificate: str | None
     error: str | None
+    profile: Profile | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """The record as nested dictionaries, in the order of the fields."""
-        return asdict(self)
+        """The record as nested dictionaries, in the order of the fields; without a profile if it has none."""
+        values = asdict(self)
+        if self.profile is None:
+            del values["profile"]
+        return values
 
     def to_json(self) -> str:
         """One line of strict JSON (no NaN, no infinity).
@@ -124,6 +130,7 @@ def record_of(
         counterexample=_counterexample(found, x, counterexample_file) if found else None,
         certificate=None,
         error=certificate.error,
+        profile=certificate.profile,
     )
 
 
