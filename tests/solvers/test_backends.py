@@ -1,0 +1,131 @@
+"""Every backend: right optima, statuses kept apart, limits, cutoffs, and nothing claimed beyond them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mipverify.errors import QueryError, SolverError
+from mipverify.milp.check import violation
+from mipverify.milp.result import Termination
+from mipverify.solvers.registry import solver_named
+from mipverify.solvers.solver import SolveOptions
+from tests.solvers.small_programs import enumerated_optimum, knapsack, program, random_program
+
+BACKENDS = ["highs", "cbc", "pyomo:appsi_highs", "pyomo:highs"]
+EXAMPLES = {"highs": 60, "cbc": 25, "pyomo:appsi_highs": 20, "pyomo:highs": 10}
+HARD = knapsack(3, 200, 100)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_optimum_equals_enumeration(name: str) -> None:
+    @given(seed=st.integers(0, 2**32 - 1))
+    @settings(max_examples=EXAMPLES[name], deadline=None)
+    def check(seed: int) -> None:
+        given_program = random_program(np.random.default_rng(seed))
+        expected = enumerated_optimum(given_program)
+        result = solver_named(name).solve(given_program, SolveOptions(relative_gap=0.0))
+        if expected is None:
+            assert result.termination is Termination.INFEASIBLE, result
+            assert result.dual_bound == inf
+            assert result.point is None
+            return
+        assert result.termination is Termination.OPTIMAL, result
+        assert result.objective == pytest.approx(expected, abs=1e-6)
+        assert result.dual_bound <= expected + 1e-6
+        assert violation(given_program, result.point) <= 1e-6
+
+    check()
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_cutoff_hides_what_is_not_better(name: str) -> None:
+    small = knapsack(0, 30, 15)
+    optimum = solver_named("highs").solve(small, SolveOptions(relative_gap=0.0)).objective
+    assert optimum is not None
+    above = solver_named(name).solve(small, SolveOptions(cutoff=optimum + 0.5, relative_gap=0.0))
+    assert above.termination is Termination.OPTIMAL
+    assert above.objective == pytest.approx(optimum)
+    for cutoff in (optimum - 0.5, optimum - 5.0):
+        below = solver_named(name).solve(small, SolveOptions(cutoff=cutoff, relative_gap=0.0))
+        assert below.termination is Termination.CUTOFF
+        assert below.point is None
+        assert below.dual_bound <= cutoff
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_time_limit_is_not_optimal(name: str) -> None:
+    result = solver_named(name).solve(HARD, SolveOptions(time_limit=0.5))
+    assert result.termination is Termination.TIME_LIMIT
+    assert result.dual_bound <= -1180 + 7.5  # a point of this cost is known
+    if result.point is not None:
+        assert violation(HARD, result.point) <= 1e-6
+        assert result.objective is not None
+        assert result.objective >= result.dual_bound
+
+
+@pytest.mark.parametrize("name", ["highs", "cbc"])
+def test_another_thread_can_stop_a_solve(name: str) -> None:
+    stop = threading.Event()
+    threading.Timer(0.4, stop.set).start()
+    begin = time.perf_counter()
+    result = solver_named(name).solve(HARD, SolveOptions(time_limit=20, stop=stop))
+    assert result.termination is Termination.INTERRUPTED
+    assert time.perf_counter() - begin < 15
+    assert result.dual_bound <= -1180 + 7.5
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_statuses_are_kept_apart(name: str) -> None:
+    solver = solver_named(name)
+    infeasible = program([1.0, 1.0], [[1.0, 1.0]], [3.0], [inf])
+    assert solver.solve(infeasible, SolveOptions()).termination is Termination.INFEASIBLE
+    empty_row = program([1.0], [[0.0]], [1.0], [inf])
+    assert solver.solve(empty_row, SolveOptions()).termination is Termination.INFEASIBLE
+    unbounded = program([-1.0], [[1.0]], [0.0], [inf], upper=inf, integral=False)
+    result = solver.solve(unbounded, SolveOptions())
+    assert result.termination in (Termination.UNBOUNDED, Termination.ERROR)
+    assert result.dual_bound == -inf
+    no_rows = program([-1.0, 2.0], [], [], [], offset=3.0)
+    result = solver.solve(no_rows, SolveOptions())
+    assert result.termination is Termination.OPTIMAL
+    assert result.objective == pytest.approx(2.0)
+    no_columns = program([], [[]], [-1.0], [1.0], offset=3.0)
+    assert solver.solve(no_columns, SolveOptions()).objective == 3.0
+    no_columns = program([], [[]], [1.0], [1.0], offset=3.0)
+    assert solver.solve(no_columns, SolveOptions()).termination is Termination.INFEASIBLE
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_broken_numbers_are_refused(name: str) -> None:
+    solver = solver_named(name)
+    good = knapsack(0, 10, 5)
+    broken = good.matrix.copy()
+    broken.data[0] = np.nan
+    for bad in (
+        replace(good, matrix=broken),
+        replace(good, cost=np.full(10, np.inf)),
+        replace(good, row_upper=np.full(5, np.nan)),
+        replace(good, lower=np.zeros(9)),
+    ):
+        with pytest.raises(SolverError):
+            solver.solve(bad, SolveOptions())
+
+
+def test_unknown_solvers_are_refused_by_name() -> None:
+    for name in ("gurobi", "pyomo", "pyomo:nothing", "cbc:x", ""):
+        with pytest.raises(QueryError):
+            solver_named(name)
+
+
+def test_options_that_make_no_sense_are_refused() -> None:
+    for wrong in ({"time_limit": -1.0}, {"threads": 0}, {"relative_gap": -0.1}, {"time_limit": float("nan")}):
+        with pytest.raises(QueryError):
+            SolveOptions(**wrong)  # type: ignore[arg-type]
