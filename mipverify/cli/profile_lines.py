@@ -20,7 +20,8 @@ COLUMN = "{:>11}"
 def profile_lines(records: Sequence[Record]) -> list[str]:
     """The lines of `--profile`, for records that carry a profile."""
     profiles = [record.profile for record in records if record.profile is not None]
-    return [*_stages(records), "", *_solvers(profiles), "", *_layers(profiles)]
+    lines = [*_stages(records), "", *_solvers(profiles), "", *_layers(profiles)]
+    return [line.rstrip() for line in lines]
 
 
 def _stages(records: Sequence[Record]) -> list[str]:
