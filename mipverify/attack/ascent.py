@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mipverify.attack.batch import Batch, margins_and_gradients
-from mipverify.attack.direction import ascent_direction
+from mipverify.attack.batch import Batch, margins_and_gradients, norm_of
+from mipverify.attack.descent import unit_gradient
+from mipverify.attack.options import Deadline
 from mipverify.attack.projection import project
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.problem.norm import Norm
-
-Deadline = Callable[[], bool]
 
 MOMENTUM = 0.75
 ENOUGH_RISES = 0.75  # share of steps between two checkpoints that must raise the margin
@@ -118,10 +116,17 @@ def _advance(
 
 
 def _step(batch: Batch, point: Tensor, gradient: Tensor, step: Tensor) -> Tensor:
-    room_down, room_up = point - batch.lower, batch.upper - point
-    direction = ascent_direction(gradient, room_down, room_up, batch.norm)
-    size = batch.reach() if batch.norm is Norm.LINF else batch.radius[:, None]
-    moved = point + step[:, None] * size * direction
+    """The point one step up the margin, back in the region; steps count in sizes of the region."""
+    if batch.norm is Norm.LINF:
+        stride = batch.reach() * gradient.sign()
+    else:
+        blocked = ((gradient > 0) & (point >= batch.upper)) | ((gradient < 0) & (point <= batch.lower))
+        length = batch.radius
+        if batch.norm is Norm.L1:
+            # Measured: Euclidean steps find far more in l1 than sparse ones.
+            length = torch.maximum(norm_of(point - batch.center, Norm.L2), 0.3 * batch.radius)
+        stride = length[:, None] * unit_gradient(gradient.masked_fill(blocked, 0.0))
+    moved = point + step[:, None] * stride
     return project(moved, batch.center, batch.radius, batch.lower, batch.upper, batch.norm)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -58,10 +58,22 @@ class Batch:
             self.norm,
         )
 
+    def unlimited(self) -> Batch:
+        """The same items in balls that reach to the far corners of the domain."""
+        widest = torch.maximum(self.upper - self.center, self.center - self.lower)
+        return replace(self, radius=norm_of(widest, self.norm))
+
     def reach(self) -> Tensor:
         """[items, n]: how far a coordinate can move from the centre at most, inside ball and domain."""
         widest = torch.maximum(self.upper - self.center, self.center - self.lower)
         return torch.minimum(widest, self.radius[:, None])
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """The items of all batches, which share their norm, one after the other."""
+    names = [field.name for field in fields(Batch) if field.name != "norm"]
+    parts = {name: torch.cat([getattr(batch, name) for batch in batches]) for name in names}
+    return Batch(**parts, norm=batches[0].norm)
 
 
 def build_batch(
@@ -94,15 +106,19 @@ def _finite_region(network: TorchNetwork, query: Query) -> tuple[Tensor, Tensor,
     lower = torch.where(lower.isinf(), center - far, lower)
     upper = torch.where(upper.isinf(), center + far, upper)
     widest = torch.maximum(upper - center, center - lower).clamp(min=0)
-    match ball.norm:
+    radius = torch.tensor(ball.radius, dtype=network.dtype, device=network.device)
+    return center, lower, upper, torch.minimum(radius, norm_of(widest[None], ball.norm)[0])
+
+
+def norm_of(offset: Tensor, norm: Norm) -> Tensor:
+    """|offset| in a norm other than l0, [items], for offsets [items, n]."""
+    match norm:
         case Norm.LINF:
-            diameter = widest.amax()
+            return offset.abs().amax(dim=1)
         case Norm.L1:
-            diameter = widest.sum()
+            return offset.abs().sum(dim=1)
         case _:
-            diameter = torch.linalg.vector_norm(widest)
-    radius = torch.minimum(torch.tensor(ball.radius, dtype=network.dtype, device=network.device), diameter)
-    return center, lower, upper, radius
+            return offset.square().sum(dim=1).sqrt()
 
 
 def common_norm(network: TorchNetwork, queries: Sequence[Query]) -> Norm:

@@ -8,15 +8,28 @@ from math import cos, pi
 import torch
 from torch import Tensor
 
-from mipverify.attack.ascent import Deadline
-from mipverify.attack.batch import Batch, margins_and_gradients
+from mipverify.attack.batch import Batch, margins_and_gradients, norm_of
 from mipverify.attack.linearised import closest_in_halfspace
+from mipverify.attack.options import Deadline
 from mipverify.attack.projection import project
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.problem.norm import Norm
 
-FIRST_SHRINK, LAST_SHRINK = 0.1, 0.001  # of the radius, from the first to the last step
-FIRST_STEP, LAST_STEP = 2.0, 0.02  # in units of the first linear estimate of the offset
+LAST = 0.01  # share of the first step and shrinkage that the last step keeps
+HOPELESS = 1.5  # half-way, an item this many times further out than its query's best one is given up
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How boldly a descent begins.
+
+    Attributes:
+        step: length of the first step, in units of the offset from the centre.
+        shrink: share of the radius that an adversarial point takes away at first.
+    """
+
+    step: float
+    shrink: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,57 +46,95 @@ def descend(
     start: Tensor,
     *,
     steps: int,
+    pace: Pace,
+    enough: Tensor,
     chunk_values: int,
     deadline: Deadline | None = None,
 ) -> Descent:
     """Follow the boundary of the unsafe set towards the centre, from `start` [items, n].
 
-    Every step goes up the gradient of the margin and back into a ball whose radius shrinks while the
-    point is adversarial and grows while it is not. Until an item has been adversarial once, its radius
-    is at least the distance to the linearised boundary. Every adversarial iterate's distance counts.
+    Every step goes up the margin and back into a ball whose radius shrinks while the point is
+    adversarial and grows while it is not. Until an item has been adversarial once, its radius is at
+    least the distance to the linearised boundary. Every adversarial iterate's distance counts.
+
+    Args:
+        network: evaluated for gradients.
+        batch: the items; balls of their radii are never left.
+        start: first points, in their balls.
+        steps: gradient steps.
+        pace: first step and shrinkage; both decrease by a cosine.
+        enough: [queries]; once an item is this close, all items of its query stop; -1 for never.
+        chunk_values: values of all nodes held at once.
+        deadline: says when to stop early.
     """
-    point, radius = start, tensor_distance(batch, start)
-    best_point, best = start, torch.full_like(radius, torch.inf)
-    scale = torch.zeros_like(radius)
+    points, best = start.clone(), torch.full_like(batch.radius, torch.inf)
+    rows = torch.arange(len(batch), device=network.device)
+    point, radius = start, norm_of(start - batch.center, batch.norm)
     for k in range(steps + 1):
         margin, gradient, noise = margins_and_gradients(network, batch, point, chunk_values=chunk_values)
-        distance = tensor_distance(batch, point)
-        better = (margin >= noise) & (distance < best)
-        best = torch.where(better, distance, best)
-        best_point = torch.where(better[:, None], point, best_point)
+        distance = norm_of(point - batch.center, batch.norm)
+        better = (margin >= noise) & (distance < best[rows])
+        best[rows[better]], points[rows[better]] = distance[better], point[better]
         if k == steps or (deadline is not None and deadline()):
             break
-        share = 0.5 * (1 + cos(pi * k / steps))
-        shrink = LAST_SHRINK + (FIRST_SHRINK - LAST_SHRINK) * share
-        step = LAST_STEP + (FIRST_STEP - LAST_STEP) * share
-        if k == 0:
-            nearest = linear_target(batch, point, margin, gradient, noise)
-            scale = (nearest - batch.center).square().sum(dim=1).sqrt()
-        grown = torch.where(margin >= 0, torch.minimum(radius, best) * (1 - shrink), radius * (1 + shrink))
-        radius = torch.minimum(torch.minimum(grown, best), batch.radius)
-        radius = _reach_boundary(batch, radius, best, point, margin, gradient, noise)
-        point = point + (step * scale)[:, None] * unit_gradient(gradient)
+        kept = _worth_going_on(batch, best[rows], radius, enough, prune=2 * k == steps)
+        if not bool(kept.all()):
+            if not bool(kept.any()):
+                break
+            batch, rows, point, radius = batch.take(kept), rows[kept], point[kept], radius[kept]
+            margin, gradient, noise = margin[kept], gradient[kept], noise[kept]
+        share = LAST + (1 - LAST) * 0.5 * (1 + cos(pi * k / steps))
+        shrunk = torch.minimum(radius, best[rows]) * (1 - share * pace.shrink)
+        radius = torch.where(margin >= 0, shrunk, radius * (1 + share * pace.shrink))
+        radius, length = _reach_boundary(batch, radius, best[rows], point, margin, gradient, noise)
+        radius = torch.minimum(torch.minimum(radius, best[rows]), batch.radius)
+        point = point + share * pace.step * _stride(batch, point, radius, gradient, length)
         point = project(point, batch.center, radius, batch.lower, batch.upper, batch.norm)
-    return Descent(best_point, best)
+    return Descent(points, best)
+
+
+def _worth_going_on(batch: Batch, best: Tensor, radius: Tensor, enough: Tensor, *, prune: bool) -> Tensor:
+    """Mask [items]: whose query is not close enough yet and, when pruning, who may still be its closest."""
+    closest = torch.full_like(enough, torch.inf).scatter_reduce(0, batch.query, best, "amin")
+    going_on = (closest > enough)[batch.query]
+    near = torch.minimum(radius, best) <= HOPELESS * closest[batch.query]
+    return going_on & near if prune else going_on
 
 
 def _reach_boundary(
-    batch: Batch,
-    radius: Tensor,
-    best: Tensor,
-    point: Tensor,
-    margin: Tensor,
-    gradient: Tensor,
-    noise: Tensor,
-) -> Tensor:
-    """Radii, enlarged to the linearised boundary where no adversarial point has been seen yet."""
-    unseen = best.isinf().nonzero()[:, 0]
-    if not len(unseen):
-        return radius
-    part = batch.take(unseen)
-    nearest = linear_target(part, point[unseen], margin[unseen], gradient[unseen], noise[unseen])
-    wanted = torch.minimum(tensor_distance(part, nearest), part.radius)
-    return radius.index_put((unseen,), torch.maximum(radius[unseen], wanted))
+    batch: Batch, radius: Tensor, best: Tensor, point: Tensor, margin: Tensor, gradient: Tensor, noise: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Radii, enlarged to the linearised boundary before a first success, and lengths of the next moves.
+
+    A move is as long as the offset from the centre; at the centre, as the linear estimate of it.
+    """
+    length = norm_of(point - batch.center, Norm.L2)
+    rows = (best.isinf() | (length == 0)).nonzero()[:, 0]
+    if not len(rows):
+        return radius, length
+    part = batch.take(rows)
+    nearest = linear_target(part, point[rows], margin[rows], gradient[rows], noise[rows])
+    reach = torch.where(best[rows].isinf(), norm_of(nearest - part.center, part.norm), 0.0)
+    estimate = torch.where(length[rows] == 0, norm_of(nearest - part.center, Norm.L2), length[rows])
+    radius = radius.index_put((rows,), torch.maximum(radius[rows], reach))
+    return radius, length.index_put((rows,), estimate)
+
+
+def _stride(batch: Batch, point: Tensor, radius: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
+    """A move up the margin [items, n], of Euclidean length [items].
+
+    It follows the part of the gradient that domain and ball do not block; for linf half of it goes by
+    signs, without which robust networks, whose gradients are small nearly everywhere, hold it up.
+    """
+    low, up = batch.lower, batch.upper
+    if batch.norm is Norm.LINF:
+        low = torch.maximum(low, batch.center - radius[:, None])
+        up = torch.minimum(up, batch.center + radius[:, None])
+    blocked = ((gradient > 0) & (point >= up)) | ((gradient < 0) & (point <= low))
+    stride = length[:, None] * unit_gradient(gradient.masked_fill(blocked, 0.0))
+    if batch.norm is Norm.LINF:
+        return 0.5 * (stride + radius[:, None] * gradient.sign())
+    return stride
 
 
 def linear_target(batch: Batch, point: Tensor, margin: Tensor, gradient: Tensor, noise: Tensor) -> Tensor:
@@ -97,16 +148,4 @@ def unit_gradient(gradient: Tensor) -> Tensor:
     """Gradients of Euclidean length 1 [items, n]; 0 stays 0, and tiny ones do not underflow."""
     tiny = torch.finfo(gradient.dtype).tiny
     scaled = gradient / gradient.abs().amax(dim=1, keepdim=True).clamp(min=tiny)
-    return scaled / scaled.square().sum(dim=1, keepdim=True).sqrt().clamp(min=tiny)
-
-
-def tensor_distance(batch: Batch, points: Tensor) -> Tensor:
-    """D(center, a), [items], for points [items, n]."""
-    offset = points - batch.center
-    match batch.norm:
-        case Norm.LINF:
-            return offset.abs().amax(dim=1)
-        case Norm.L1:
-            return offset.abs().sum(dim=1)
-        case _:
-            return offset.square().sum(dim=1).sqrt()
+    return scaled / norm_of(scaled, Norm.L2)[:, None].clamp(min=tiny)

@@ -6,18 +6,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from mipverify.attack.ascent import Deadline
 from mipverify.attack.batch import Batch, build_batch, common_norm
 from mipverify.attack.candidates import Candidates
-from mipverify.attack.descent import Descent, descend
-from mipverify.attack.options import AttackOptions
-from mipverify.attack.refinement import refine
-from mipverify.attack.restarts import best_rows, restart_points
+from mipverify.attack.descent import Descent
+from mipverify.attack.options import AttackOptions, Deadline
+from mipverify.attack.pursuit import pursue
 from mipverify.attack.selection import (
     as_candidates,
     exact_network,
+    float32_noise,
     promising_polytopes,
     unsafe_margins,
 )
@@ -25,7 +23,8 @@ from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.graph.operators import Float64Array
 from mipverify.problem.query import Query
 
-_BISECTIONS = 30
+_PULLS = 12
+_ROUNDING = 1e-6
 
 
 def attack_distance(
@@ -37,9 +36,9 @@ def attack_distance(
     exact: TorchNetwork | None = None,
     deadline: Deadline | None = None,
 ) -> list[Candidates]:
-    """Adversarial points near each query's centre, at most `keep` a target, closest first.
+    """Adversarial points near each query's centre, at most `keep`, closest first.
 
-    The radius of a query only limits the search and may be infinite. Margins of the candidates are
+    The radius of a query only limits the result and may be infinite. Margins of the candidates are
     >= 0 in float64 before rounding, and may miss 0 by a rounding error after it: `replay` repairs that.
 
     Args:
@@ -58,75 +57,58 @@ def attack_distance(
     norm = common_norm(network, queries)
     exact = exact if exact is not None else exact_network(network)
     pairs = promising_polytopes(network, queries, max_targets=options.max_targets)
-    batch = build_batch(network, queries, pairs, norm=norm)
-    first = _search(network, batch, batch.center, options=options, deadline=deadline)
-    batches, results = [batch], [first]
-    everyone = torch.ones(len(queries), dtype=torch.bool, device=network.device)
-    rows = best_rows(batch, -first.distances, everyone, targets=options.restart_targets)
-    if options.restarts and not (deadline is not None and deadline()):
-        some = batch.take(rows)
-        reach = torch.minimum(first.distances[rows], some.radius)
-        random = restart_points(some, queries, reach, restarts=options.restarts, seed=seed)
-        again = batch.take(rows.repeat(options.restarts))
-        results.append(_search(network, again, random.flatten(0, 1), options=options, deadline=deadline))
-        batches.append(again)
-    return _collect(exact, queries, batches, results, keep=options.keep)
-
-
-def _search(
-    network: TorchNetwork, batch: Batch, start: Tensor, *, options: AttackOptions, deadline: Deadline | None
-) -> Descent:
-    """A descent from `start` [items, n], and the refinement of what it found."""
-    chunk_values = options.chunk_values
-    found = descend(
-        network,
-        batch,
-        start,
-        steps=options.descent_steps,
-        chunk_values=chunk_values,
-        deadline=deadline,
+    # Points outside the balls lead to closer ones inside: the limit only counts in the end.
+    batch = build_batch(network, queries, pairs, norm=norm).unlimited()
+    never = torch.full((len(queries),), -1.0, dtype=network.dtype, device=network.device)
+    tried, found = pursue(
+        network, queries, batch, enough=never, options=options, seed=seed, deadline=deadline
     )
-    return refine(
-        network,
-        batch,
-        found,
-        steps=options.refinement_steps,
-        chunk_values=chunk_values,
-        deadline=deadline,
-    )
+    return collect(exact, queries, tried, found, keep=options.keep)
 
 
-def _collect(
-    exact: TorchNetwork,
-    queries: Sequence[Query],
-    batches: Sequence[Batch],
-    results: Sequence[Descent],
-    *,
-    keep: int,
+def collect(
+    exact: TorchNetwork, queries: Sequence[Query], batch: Batch, result: Descent, *, keep: int
 ) -> list[Candidates]:
-    """The `keep` closest points of every target, pulled to the centre, closest first."""
-    owner = torch.cat([batch.query for batch in batches]).cpu().numpy()
-    polytope = torch.cat([batch.polytope for batch in batches]).cpu().numpy()
-    distance = torch.cat([result.distances for result in results]).cpu().numpy()
-    points = torch.cat([result.points for result in results])
+    """The `keep` closest points of every query, pulled to the centre and inside the ball, closest first."""
+    owner, polytope = batch.query.cpu().numpy(), batch.polytope.cpu().numpy()
+    distance = result.distances.cpu().numpy()
     found = []
     for position, query in enumerate(queries):
         rows = np.flatnonzero((owner == position) & np.isfinite(distance))
-        rows = rows[np.argsort(distance[rows], kind="stable")]
-        kept = [row for i, row in enumerate(rows) if (polytope[rows[:i]] == polytope[row]).sum() < keep]
-        chosen = np.array(kept, dtype=np.int64)
-        pulled = pull_to_center(exact, query, points[chosen].double().cpu().numpy())
-        candidates = as_candidates(exact, query, pulled, polytope[chosen])
+        rows = rows[np.argsort(distance[rows], kind="stable")[:keep]]
+        pulled = pull_to_center(exact, query, result.points[rows].double().cpu().numpy())
+        # Rounding to float32 takes back what the search was out by a rounding error.
+        limit = query.region.radius * (1 + _ROUNDING)
+        inside = query.region.norm.distance(query.region.center, pulled) <= limit
+        candidates = as_candidates(exact, query, pulled[inside], polytope[rows[inside]])
         found.append(candidates.take(np.argsort(candidates.distances, kind="stable")))
     return found
 
 
 def pull_to_center(exact: TorchNetwork, query: Query, points: Float64Array) -> Float64Array:
-    """The closest unsafe point that bisection finds on the segments from the centre to points [k, n]."""
+    """Unsafe points further in on the segments from the centre to unsafe points [k, n].
+
+    Regula falsi (Illinois) on the margin in float64, which is piecewise linear on a segment. Where the
+    given point allows it, a margin is kept that survives rounding to float32.
+    """
     center = query.region.center
-    near, far = np.zeros(len(points)), np.ones(len(points))
-    for _ in range(_BISECTIONS if len(points) else 0):
-        middle = 0.5 * (near + far)
-        unsafe = unsafe_margins(exact, query, center + middle[:, None] * (points - center)) >= 0
-        near, far = np.where(unsafe, near, middle), np.where(unsafe, middle, far)
-    return center + far[:, None] * (points - center)
+    everything = np.concatenate([points, center[None]])
+    margins = unsafe_margins(exact, query, everything)
+    room = 2 * float32_noise(exact, query, points)
+    room = np.where(margins[:-1] >= room, room, 0.0)
+    low, high = np.zeros(len(points)), np.ones(len(points))
+    low_value, high_value = margins[-1] - room, margins[:-1] - room
+    if margins[-1] >= 0:
+        return np.repeat(center[None], len(points), axis=0)
+    for _ in range(_PULLS):
+        if (high_value <= room).all():
+            break
+        share = low_value / (low_value - high_value)
+        middle = low + np.clip(np.nan_to_num(share, nan=0.5), 0.01, 0.99) * (high - low)
+        value = unsafe_margins(exact, query, center + middle[:, None] * (points - center)) - room
+        unsafe = value >= 0
+        # A side that stays for the second time counts half, or it would never move again.
+        low_value = np.where(unsafe, 0.5 * low_value, value)
+        high_value = np.where(unsafe, value, 0.5 * high_value)
+        low, high = np.where(unsafe, low, middle), np.where(unsafe, middle, high)
+    return center + high[:, None] * (points - center)

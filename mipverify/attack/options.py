@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mipverify.errors import QueryError
+
+Deadline = Callable[[], bool]  # says whether the time is up
 
 
 @dataclass(frozen=True)
@@ -16,17 +19,21 @@ class AttackOptions:
         steps: gradient steps of one restart (radius).
         descent_steps: gradient steps of one descent (distance).
         refinement_steps: steps to the linearised boundary after a descent (distance).
+        settle_steps: gradient steps of the long descent from the closest points (distance).
+        settle_targets: items of a query that get this long descent (distance).
         restarts: random restarts of a target that the quick phase left open.
         max_targets: polytopes attacked when the unsafe set has more, by margin at the centre.
         restart_targets: the most promising targets of a query that get restarts.
-        keep: candidates returned per query (radius), or per target of a query (distance).
+        keep: candidates returned per query.
         chunk_values: values of all nodes held at once in one forward and backward pass.
     """
 
     quick_steps: int = 8
     steps: int = 40
-    descent_steps: int = 20
+    descent_steps: int = 40
     refinement_steps: int = 8
+    settle_steps: int = 100
+    settle_targets: int = 2
     restarts: int = 4
     max_targets: int = 10
     restart_targets: int = 3
@@ -35,9 +42,8 @@ class AttackOptions:
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
-        for name in ("quick_steps", "max_targets", "restart_targets", "keep", "chunk_values"):
-            if getattr(self, name) < 1:
-                raise QueryError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("steps", "restarts", "descent_steps", "refinement_steps"):
-            if getattr(self, name) < 0:
-                raise QueryError(f"{name} must not be negative, got {getattr(self, name)}")
+        may_be_zero = ("steps", "restarts", "descent_steps", "refinement_steps", "settle_steps")
+        for name, value in vars(self).items():
+            least = 0 if name in may_be_zero else 1
+            if value < least:
+                raise QueryError(f"{name} must be at least {least}, got {value}")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from mipverify.attack.ascent import Ascent, Deadline, ascend
+from mipverify.attack.ascent import Ascent, ascend
 from mipverify.attack.batch import Batch, build_batch, common_norm
 from mipverify.attack.candidates import Candidates
-from mipverify.attack.options import AttackOptions
+from mipverify.attack.options import AttackOptions, Deadline
 from mipverify.attack.restarts import best_rows, restart_points
 from mipverify.attack.selection import as_candidates, exact_network, promising_polytopes
 from mipverify.bounds.torch_network import TorchNetwork

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from mipverify.attack.ascent import Deadline
-from mipverify.attack.batch import Batch, margins_and_gradients
-from mipverify.attack.descent import Descent, linear_target, tensor_distance
+from mipverify.attack.batch import Batch, margins_and_gradients, norm_of
+from mipverify.attack.descent import Descent, linear_target
+from mipverify.attack.options import Deadline
 from mipverify.bounds.torch_network import TorchNetwork
 
 
@@ -23,7 +23,7 @@ def refine(
 
     The margin is piecewise linear: inside one linear region, the closest point of the linearised
     boundary in the domain is the closest adversarial point. A step there is taken if it is adversarial
-    and closer; if not, the next one goes half as far.
+    and closer, and inside the ball; if not, the next one goes half as far.
     """
     point, best = found.points, found.distances
     damping = torch.ones_like(best)
@@ -36,8 +36,8 @@ def refine(
         trial_margin, trial_gradient, trial_noise = margins_and_gradients(
             network, batch, trial, chunk_values=chunk_values
         )
-        distance = tensor_distance(batch, trial)
-        closer = (trial_margin >= trial_noise) & (distance < best)
+        distance = norm_of(trial - batch.center, batch.norm)
+        closer = (trial_margin >= trial_noise) & (distance < best) & (distance <= batch.radius)
         point = torch.where(closer[:, None], trial, point)
         gradient = torch.where(closer[:, None], trial_gradient, gradient)
         margin = torch.where(closer, trial_margin, margin)

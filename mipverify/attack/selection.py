@@ -46,6 +46,16 @@ def unsafe_margins(exact: TorchNetwork, query: Query, points: Float64Array) -> F
         return np.asarray(np.nan_to_num(query.margin(outputs), nan=-np.inf, posinf=np.inf, neginf=-np.inf))
 
 
+def float32_noise(exact: TorchNetwork, query: Query, points: Float64Array) -> Float64Array:
+    """Sizes of margins, [k], that float32 cannot tell from 0, for points [k, n]."""
+    if not len(points):
+        return np.zeros(0)
+    with torch.no_grad():
+        outputs = exact(exact.tensor(points)).abs().cpu().numpy()
+    sizes = [(outputs @ np.abs(polytope.matrix).T).max(axis=-1) for polytope in query.unsafe]
+    return np.asarray(np.finfo(np.float32).eps * np.nan_to_num(np.max(sizes, axis=0)))
+
+
 def as_candidates(
     exact: TorchNetwork, query: Query, points: Float64Array, polytopes: IndexArray
 ) -> Candidates:
