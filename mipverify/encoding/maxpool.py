@@ -137,9 +137,9 @@ def _add_winner_rows(
         return
     winner, loser = source[window], layer.windows[window, place]
     rows = sparse.csr_array(form.matrix[winner] - form.matrix[loser])
-    draft.add_rows(
-        rows, form.constant[loser] - form.constant[winner], np.inf, form.error[loser] + form.error[winner]
-    )
+    error = form.error + _EPS * form.reach(draft.magnitudes())
+    target = form.constant[loser] - form.constant[winner]
+    draft.add_rows(rows, target, np.inf, error[loser] + error[winner])
 
 
 def _check_bounds(layer: PoolLayer, candidate: IndexArray) -> None:

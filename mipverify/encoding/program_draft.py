@@ -13,6 +13,7 @@ from mipverify.milp.scaling import power_of_two
 
 # In units of a row; HiGHS works to 1e-9.
 ERROR_LEFT_TO_THE_SOLVER = 2.0**-34
+_EPS = float(np.finfo(np.float64).eps)
 
 
 class ProgramDraft:
@@ -25,6 +26,7 @@ class ProgramDraft:
         self._rows: list[sparse.csr_array] = []
         self._row_lower: list[Float64Array] = []
         self._row_upper: list[Float64Array] = []
+        self._row_error: list[Float64Array] = []
         self.num_columns = 0
 
     def add_columns(self, lower: Float64Array, upper: Float64Array, *, integral: bool = False) -> IndexArray:
@@ -49,7 +51,8 @@ class ProgramDraft:
             lower: [rows], -inf allowed.
             upper: [rows], inf allowed.
             error: by how much matrix @ v may be wrong; rows are widened by it unless that is far below
-                the tolerance of any solver (`ERROR_LEFT_TO_THE_SOLVER`): an equality stays one.
+                the tolerance of any solver (`ERROR_LEFT_TO_THE_SOLVER`): an equality stays one, and
+                the program's `row_error` tells.
         """
         count = matrix.shape[0]
         if count == 0:
@@ -63,6 +66,8 @@ class ProgramDraft:
         widening = np.where(wrong > ERROR_LEFT_TO_THE_SOLVER * unit, wrong, 0.0)
         self._row_lower.append((np.asarray(lower, dtype=np.float64) - widening) / unit)
         self._row_upper.append((np.asarray(upper, dtype=np.float64) + widening) / unit)
+        rounding = _EPS * (_magnitude(lower) + _magnitude(upper) + wrong)  # of a widened side
+        self._row_error.append(np.where(widening > 0, rounding, wrong) / unit)
 
     def magnitudes(self) -> Float64Array:
         """Largest |v| of every column so far."""
@@ -89,7 +94,13 @@ class ProgramDraft:
             upper=upper,
             integral=np.concatenate([*self._integral, np.empty(0, dtype=np.bool_)]),
             offset=offset,
+            row_error=np.concatenate([*self._row_error, np.empty(0)]),
         )
+
+
+def _magnitude(values: ArrayLike) -> Float64Array:
+    finite = np.nan_to_num(np.asarray(values, dtype=np.float64), posinf=0.0, neginf=0.0)
+    return np.abs(finite)
 
 
 def row_maxima(matrix: sparse.csr_array) -> Float64Array:

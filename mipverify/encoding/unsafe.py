@@ -25,6 +25,7 @@ from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.milp.scaling import power_of_two
 from mipverify.problem.region import Polytope
 
+_EPS = float(np.finfo(np.float64).eps)
 _LEAST_WIDTH = 2.0**-30
 
 
@@ -90,7 +91,7 @@ def _interval(
     terms = np.abs(rows.data) * magnitude[rows.indices]
     total = np.bincount(number, weights=terms, minlength=rows.shape[0]) + np.abs(constant)
     length = np.diff(rows.indptr) + 3.0
-    error = length * np.finfo(np.float64).eps * total  # gamma_n <= n eps: eps is twice the roundoff
+    error = length * _EPS * total  # gamma_n <= n eps: eps is twice the roundoff
     with np.errstate(invalid="ignore"):
         return sums[0] - error, sums[1] + error
 
@@ -117,7 +118,8 @@ def encode_unsafe(
     rows = rows.of(reachable)
     form = rows.form
     if reachable.size == 1:
-        draft.add_rows(form.matrix, -form.constant - slack, np.inf, form.error)
+        error = form.error + _EPS * (np.abs(form.constant) + abs(slack))
+        draft.add_rows(form.matrix, -form.constant - slack, np.inf, error)
         return []
     zeros, ones = np.zeros(reachable.size), np.ones(reachable.size)
     t = draft.add_columns(zeros, ones, integral=not relaxed)
@@ -125,8 +127,9 @@ def encode_unsafe(
     _check_finite(big, output)
     selected = grouped_rows([t[rows.owner]], [-big], draft.num_columns)
     wide = sparse.csr_array(widen(form.matrix, draft.num_columns) + selected)
-    # G y - g + slack - M t >= -M, rounded down
-    draft.add_rows(wide, np.nextafter(-form.constant - slack - big, -np.inf), np.inf, form.error)
+    # G y - g + slack - M t >= -M
+    error = form.error + 2 * _EPS * (np.abs(form.constant) + abs(slack) + big)
+    draft.add_rows(wide, -form.constant - slack - big, np.inf, error)
     choice = sparse.csr_array((ones, t, np.array([0, t.size])), shape=(1, draft.num_columns))
     draft.add_rows(choice, 1.0, np.inf)
     return [TargetBlock(t, tuple(names[k] for k in reachable), reachable)]
@@ -162,7 +165,8 @@ def encode_margin(
     if rows.owner.size == 1:
         cost = np.zeros(draft.num_columns)
         cost[form.matrix.indices] = -form.matrix.data
-        return cost, -float(form.constant[0] + form.error[0]), []
+        offset = form.constant[0] + form.error[0] + 2 * _EPS * abs(form.constant[0])
+        return cost, -float(offset), []
     _check_finite(rows.lower, output)
     _check_finite(rows.upper, output)
     count = len(names)
@@ -179,16 +183,18 @@ def encode_margin(
     columns: list[IndexArray] = [margin]
     values: list[ArrayLike] = [-unit]
     bound = low - form.constant
+    error = form.error + 2 * _EPS * (abs(low) + np.abs(form.constant))
     if count > 1:
         t = draft.add_columns(np.zeros(count), np.ones(count), integral=not relaxed)
         big = np.maximum(np.nextafter(up - rows.lower, np.inf), 0.0)
         columns, values = [margin, t[rows.owner]], [-unit, -big]
-        bound = np.nextafter(bound - big, -np.inf)
+        bound = bound - big
+        error = error + 2 * _EPS * big
         choice = sparse.csr_array((np.ones(count), t, np.array([0, count])), shape=(1, draft.num_columns))
         draft.add_rows(choice, 1.0, 1.0)
         blocks.append(TargetBlock(t, tuple(names), np.arange(count)))
     wide = widen(form.matrix, draft.num_columns) + grouped_rows(columns, values, draft.num_columns)
-    draft.add_rows(sparse.csr_array(wide), bound, np.inf, form.error)
+    draft.add_rows(sparse.csr_array(wide), bound, np.inf, error)
     cost = np.zeros(draft.num_columns)
     cost[m] = -unit
     return cost, -low, blocks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import sparse
 
@@ -96,15 +98,9 @@ def without_tiny_entries(program: MixedIntegerProgram, threshold: float) -> Mixe
         (data[keep], program.matrix.indices[keep], np.concatenate(([0], np.cumsum(counts)))),
         shape=program.matrix.shape,
     )
-    return MixedIntegerProgram(
-        cost=program.cost,
+    return replace(
+        program,
         matrix=matrix,
         row_lower=program.row_lower - shift - widening,
         row_upper=program.row_upper - shift + widening,
-        lower=program.lower,
-        upper=program.upper,
-        integral=program.integral,
-        quadratic=program.quadratic,
-        offset=program.offset,
-        names=program.names,
     )

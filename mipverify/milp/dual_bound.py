@@ -6,7 +6,8 @@ For \(\min c^\top v + c_0\) over \(r \le A v \le R\), \(l \le v \le u\), and *an
    + \sum_j \min_{l_j \le v_j \le u_j} (c - A^\top y)_j v_j \]
 
 (Neumaier and Shcherbina 2004). The right side is evaluated in float64 and lowered by an a-priori bound on
-all rounding errors, so it holds for the program exactly as its float64 numbers stand.
+all rounding errors, so it holds for the program exactly as its float64 numbers stand, and with its rows
+widened by their `row_error`, which costs another \(\sum_i |y_i| e_i\).
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ def safe_dual_bound(
     y = np.where(((y > 0) & np.isinf(program.row_lower)) | ((y < 0) & np.isinf(program.row_upper)), 0.0, y)
     reduced, error = _reduced_costs(program.matrix, c, y)
     row_terms = y * np.where(y > 0, program.row_lower, np.where(y < 0, program.row_upper, 0.0))
+    if program.row_error is not None:
+        row_terms = row_terms - np.abs(y) * program.row_error
     column_terms = _least_product(reduced, error, program.lower, program.upper)
     with np.errstate(over="ignore"):
         total = float(row_terms.sum() + column_terms.sum() + offset)
         magnitude = float(np.abs(row_terms).sum() + np.abs(column_terms).sum() + abs(offset))
-    count = row_terms.size + column_terms.size + 4
+    count = row_terms.size + column_terms.size + 8
     bound = total - count * (_EPS * magnitude + _SUBNORMAL)
     return float(np.nextafter(bound, -np.inf)) if np.isfinite(bound) else -np.inf
 

@@ -23,6 +23,8 @@ class MixedIntegerProgram:
         integral: [columns], True for integer variables.
         quadratic: optional symmetric Q [columns, columns] for a cost of 1/2 v'Q v.
         offset: constant added to the cost.
+        row_error: [rows], how much too narrow each row may be for what it stands for (None for not at all):
+            too little to matter to a solver, but bounds that claim to be rigorous have to count it.
         names: optional readable column names.
     """
 
@@ -35,6 +37,7 @@ class MixedIntegerProgram:
     integral: NDArray[np.bool_]
     quadratic: sparse.csr_array | None = None
     offset: float = 0.0
+    row_error: Float64Array | None = None
     names: tuple[str, ...] | None = None
 
     @property

@@ -78,16 +78,16 @@ def check_decide(tiny: TinyQuery, chosen: tuple[int, ...] | None, unsafe: bool) 
     assert (result.termination is Termination.OPTIMAL) == unsafe
 
 
-def check_closest(
-    tiny: TinyQuery, chosen: tuple[int, ...] | None, distance: float, tolerance: float
-) -> None:
+def check_closest(tiny: TinyQuery, chosen: tuple[int, ...] | None, distance: float, tolerance: float) -> None:
     encoding = encode(tiny.graph, tiny.query, tiny.bounds, objective=Objective.CLOSEST, polytopes=chosen)
     result = solve(encoding)
     assert (result.termination is Termination.OPTIMAL) == (distance < inf)
     if result.objective is None:
         return
     ball = tiny.query.region
-    assert result.objective == pytest.approx(distance, rel=tolerance, abs=tolerance * max(ball.radius, 1e-300))
+    assert result.objective == pytest.approx(
+        distance, rel=tolerance, abs=tolerance * max(ball.radius, 1e-300)
+    )
     reached = float(ball.norm.distance(ball.center, encoding.decode(result.point)))
     assert reached <= result.objective + tolerance * ball.radius
 
@@ -190,7 +190,9 @@ def test_all_phases_imposed_leave_a_linear_program(seed: int) -> None:
         phases=phases_at(tiny.graph, a),
     )
     assert not encoding.program.integral.any()
-    inside = replace(tiny.query.region, radius=float(tiny.query.region.norm.distance(tiny.query.region.center, a)))
+    inside = replace(
+        tiny.query.region, radius=float(tiny.query.region.norm.distance(tiny.query.region.center, a))
+    )
     if tiny.query.unsafe[0].margin(evaluate(tiny.graph, a[None])[0]) >= 0 and tiny.query.region.contains(a):
         assert violation(encoding.program, encoding.start(a)) <= 1e-9
         result = solve(encoding)

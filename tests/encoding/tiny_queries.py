@@ -60,7 +60,9 @@ def tiny_query(
     norm = norm or Norm(rng.choice([Norm.LINF, Norm.L1]))
     domain = Box(np.zeros(graph.input_size), np.ones(graph.input_size))
     center = np.where(
-        rng.random(graph.input_size) < 0.25, rng.integers(0, 2, graph.input_size), rng.random(graph.input_size)
+        rng.random(graph.input_size) < 0.25,
+        rng.integers(0, 2, graph.input_size),
+        rng.random(graph.input_size),
     )
     if radius is None:
         radius = float(rng.choice([0.05, 0.2, 0.5, 2.0])) * (2 if norm is Norm.L1 else 1)
