@@ -16,7 +16,8 @@ class AttackOptions:
 
     Attributes:
         quick_steps: gradient steps from the centre, against every target, before anything else.
-        steps: gradient steps of one restart (radius).
+        steps: gradient steps of one restart (radius); 0 leaves only the quick phase.
+        pursue: whether the closest adversarial points are sought outside the ball at last (radius).
         descent_steps: gradient steps of one descent (distance).
         refinement_steps: steps to the linearised boundary after a descent (distance).
         settle_steps: gradient steps of the long descent from the closest points (distance).
@@ -29,7 +30,8 @@ class AttackOptions:
     """
 
     quick_steps: int = 8
-    steps: int = 40
+    steps: int = 20
+    pursue: bool = True
     descent_steps: int = 40
     refinement_steps: int = 8
     settle_steps: int = 100
@@ -42,7 +44,7 @@ class AttackOptions:
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
-        may_be_zero = ("steps", "restarts", "descent_steps", "refinement_steps", "settle_steps")
+        may_be_zero = ("steps", "restarts", "descent_steps", "refinement_steps", "settle_steps", "pursue")
         for name, value in vars(self).items():
             least = 0 if name in may_be_zero else 1
             if value < least:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from mipverify.attack.ascent import Ascent, ascend
-from mipverify.attack.batch import Batch, build_batch, common_norm
+from mipverify.attack.ascent import ascend
+from mipverify.attack.batch import Batch, build_batch, common_norm, joined
 from mipverify.attack.candidates import Candidates
 from mipverify.attack.options import AttackOptions, Deadline
+from mipverify.attack.pursuit import pursue
 from mipverify.attack.restarts import best_rows, restart_points
 from mipverify.attack.selection import as_candidates, exact_network, promising_polytopes
 from mipverify.bounds.torch_network import TorchNetwork
@@ -29,8 +32,9 @@ def attack_radius(
     """Points of each query's region with a large margin of its unsafe set, largest first.
 
     A quick ascent from the centre runs against every target; queries it leaves open get restarts, from
-    the quick result and from random points, against their most promising targets. A query stops as
-    soon as one of its items is adversarial beyond rounding noise.
+    the quick result and from random points, against their most promising targets; what is open then is
+    pursued from outside the ball. A query stops as soon as one of its items is adversarial beyond
+    rounding noise.
 
     Args:
         network: evaluated for gradients; float32 is fast and enough.
@@ -49,51 +53,57 @@ def attack_radius(
     exact = exact if exact is not None else exact_network(network)
     pairs = promising_polytopes(network, queries, max_targets=options.max_targets)
     batch = build_batch(network, queries, pairs, norm=norm)
-    quick = ascend(
-        network,
-        batch,
-        batch.center,
-        steps=options.quick_steps,
-        chunk_values=options.chunk_values,
-        deadline=deadline,
-    )
-    batches, results = [batch], [quick]
-    rows = best_rows(batch, quick.margins, ~quick.reached, targets=options.restart_targets)
-    if len(rows) and options.steps and not (deadline is not None and deadline()):
+    climb = partial(ascend, network, chunk_values=options.chunk_values, deadline=deadline)
+    quick = climb(batch, batch.center, steps=options.quick_steps)
+    tried, found = [batch], [quick.points]
+    margins, reached = [quick.margins], quick.reached
+    rows = best_rows(batch, quick.margins, ~reached, targets=options.restart_targets)
+    if options.steps and len(rows):
         some = batch.take(rows)
         random = restart_points(some, queries, some.radius, restarts=options.restarts, seed=seed)
         again = batch.take(rows.repeat(1 + options.restarts))
-        result = ascend(
+        starts = torch.cat([quick.points[rows][None], random]).flatten(0, 1)
+        result = climb(again, starts, steps=options.steps)
+        tried, found, margins = [*tried, again], [*found, result.points], [*margins, result.margins]
+        reached[: len(result.reached)] |= result.reached
+    rows = rows[~reached[batch.query[rows]]]
+    if options.pursue and options.steps and len(rows):
+        near = batch.take(rows)
+        more, descent = pursue(
             network,
-            again,
-            torch.cat([quick.points[rows][None], random]).flatten(0, 1),
-            steps=options.steps,
-            chunk_values=options.chunk_values,
+            queries,
+            near.unlimited(),
+            enough=_radii(network, queries),
+            options=options,
+            seed=seed,
             deadline=deadline,
         )
-        batches, results = [batch, again], [quick, result]
-    return _collect(exact, queries, batches, results, keep=options.keep)
+        tried, found = [*tried, more], [*found, descent.points]
+        inside = descent.distances <= _radii(network, queries)[more.query]
+        margins.append(torch.where(inside, 0.0, -torch.inf))
+    return _collect(exact, queries, joined(tried), torch.cat(found), torch.cat(margins), keep=options.keep)
+
+
+def _radii(network: TorchNetwork, queries: Sequence[Query]) -> Tensor:
+    return network.tensor(np.array([query.region.radius for query in queries]))
 
 
 def _collect(
     exact: TorchNetwork,
     queries: Sequence[Query],
-    batches: Sequence[Batch],
-    results: Sequence[Ascent],
+    batch: Batch,
+    points: Tensor,
+    margins: Tensor,
     *,
     keep: int,
 ) -> list[Candidates]:
     """The `keep` best items of every query as candidates, largest float64 margin first."""
-    points = torch.cat([result.points for result in results])
-    margins = torch.cat([result.margins for result in results])
-    query = torch.cat([batch.query for batch in batches])
-    polytope = torch.cat([batch.polytope for batch in batches])
     found = []
-    for position, one in enumerate(queries):
-        rows = (query == position).nonzero()[:, 0]
+    for position, query in enumerate(queries):
+        rows = (batch.query == position).nonzero()[:, 0]
         rows = rows[torch.argsort(margins[rows], descending=True, stable=True)[:keep]]
         candidates = as_candidates(
-            exact, one, points[rows].double().cpu().numpy(), polytope[rows].cpu().numpy()
+            exact, query, points[rows].double().cpu().numpy(), batch.polytope[rows].cpu().numpy()
         )
         found.append(candidates.take(np.argsort(-candidates.margins, kind="stable")))
     return found

@@ -19,7 +19,7 @@ from mipverify.problem.query import Query
 
 # Linear estimates overshoot most in l1 and l2, so that radii must shrink faster there.
 EXPLORE = {Norm.LINF: Pace(step=1.0, shrink=0.1), Norm.L1: Pace(1.0, 0.3), Norm.L2: Pace(1.0, 0.3)}
-SETTLE = Pace(step=2.0, shrink=0.01)
+SETTLE = {Norm.LINF: Pace(step=0.5, shrink=0.01), Norm.L1: Pace(2.0, 0.01), Norm.L2: Pace(2.0, 0.01)}
 
 
 def pursue(
@@ -66,7 +66,7 @@ def pursue(
     )
     if options.settle_steps and len(rows):
         best = tried.take(rows)
-        settled = search(best, found.points[rows], steps=options.settle_steps, pace=SETTLE)
+        settled = search(best, found.points[rows], steps=options.settle_steps, pace=SETTLE[batch.norm])
         tried, found = joined([tried, best]), _both(found, settled)
     return tried, found
 
