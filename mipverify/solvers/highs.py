@@ -141,7 +141,7 @@ class HighsLp:
         point, objective, duals, bound = None, None, None, -inf
         message = highs.modelStatusToString(status)
         if termination is Termination.INFEASIBLE:
-            bound = _infeasibility_bound(highs, program)
+            bound = self._infeasibility_bound()
         elif termination is not Termination.ERROR:
             if solution.dual_valid:
                 duals = np.array(solution.row_dual) * scale
@@ -165,6 +165,22 @@ class HighsLp:
             solver=_solver_name(),
             message=message,
         )
+
+    def _infeasibility_bound(self) -> float:
+        """+inf if a dual ray proves that the program is infeasible, rounding errors covered; else -inf.
+
+        Presolve finds infeasibility without a ray: then the program is solved once more without it.
+        """
+        for presolve in (True, False):
+            if not presolve:
+                self._highs.setOptionValue("presolve", "off")
+                self._highs.clearSolver()
+                _run(self._highs, None)
+                self._highs.setOptionValue("presolve", "choose")
+            _, exists, ray = self._highs.getDualRay()
+            if exists and _proves_infeasibility(self._program, np.asarray(ray, dtype=np.float64)):
+                return inf
+        return -inf
 
 
 @dataclass(frozen=True)
@@ -290,14 +306,9 @@ def _checked_point(highs: Any, program: MixedIntegerProgram) -> tuple[Float64Arr
     return (point if excess <= POINT_TOLERANCE else None), excess
 
 
-def _infeasibility_bound(highs: Any, program: MixedIntegerProgram) -> float:
-    """+inf if a dual ray proves that the program is infeasible, rounding errors covered; else -inf."""
-    _, exists, ray = highs.getDualRay()
-    if not exists:
-        return -inf
+def _proves_infeasibility(program: MixedIntegerProgram, ray: Float64Array) -> bool:
     zero = np.zeros(program.num_columns)
-    rays = (np.asarray(ray), -np.asarray(ray))
-    return inf if max(safe_dual_bound(program, y, cost=zero) for y in rays) > 0 else -inf
+    return max(safe_dual_bound(program, y, cost=zero) for y in (ray, -ray)) > 0
 
 
 def _as_solve_result(result: LpResult, options: SolveOptions) -> SolveResult:

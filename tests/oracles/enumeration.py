@@ -61,7 +61,13 @@ def _descend(
             pieces = _pool_pieces(values[node.inputs[0]], windows)
         case _:
             yield from _descend(
-                graph, ball, phases, position + 1, [*values, _affine(node.op, node.inputs, values)], rows, limits
+                graph,
+                ball,
+                phases,
+                position + 1,
+                [*values, _affine(node.op, node.inputs, values)],
+                rows,
+                limits,
             )
             return
     for value, more_rows, more_limits in _combinations(ball, pieces, rows, limits):
@@ -161,9 +167,7 @@ def _solve(
     return float(result.fun), np.asarray(result.x[:n])
 
 
-def closest(
-    cells: Sequence[Cell], ball: Ball, polytopes: Sequence[Polytope], *, slack: float = 0.0
-) -> float:
+def closest(cells: Sequence[Cell], ball: Ball, polytopes: Sequence[Polytope], *, slack: float = 0.0) -> float:
     """min D(x, a) over the unsafe points of the cells, inf if there are none."""
     n = ball.center.size
     cost = np.zeros(2 * n + 1)
