@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import assert_never
 
 import numpy as np
@@ -114,6 +115,16 @@ def signed_sum(signs: tuple[int, ...], arguments: list[Tensor]) -> Tensor:
     return total
 
 
+def plain_convolutions(device: torch.device) -> AbstractContextManager[None]:
+    """On CUDA: no algorithm picked by trial, none with atomic sums, no TF32; elsewhere nothing."""
+    if device.type != "cuda":
+        return nullcontext()
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return flags
+
+
 def convolve(op: Conv, flat: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution of `op` with the given weight and bias, [batch, n] to [batch, m]."""
     top, left, bottom, right = op.pads
@@ -121,7 +132,8 @@ def convolve(op: Conv, flat: Tensor, weight: Tensor, bias: Tensor | None) -> Ten
     padding = (top, left)
     if (top, left) != (bottom, right):
         images, padding = functional.pad(images, (left, right, top, bottom)), (0, 0)
-    result = functional.conv2d(images, weight, bias, op.stride, padding, op.dilation, op.groups)
+    with plain_convolutions(weight.device):
+        result = functional.conv2d(images, weight, bias, op.stride, padding, op.dilation, op.groups)
     return result.reshape(len(flat), -1)
 
 
@@ -132,9 +144,9 @@ def convolve_transposed(op: Conv, flat: Tensor, weight: Tensor) -> Tensor:
     _, out_h, out_w = op.output_shape
     covered_h = (out_h - 1) * op.stride[0] + op.dilation[0] * (int(weight.shape[2]) - 1) + 1
     covered_w = (out_w - 1) * op.stride[1] + op.dilation[1] * (int(weight.shape[3]) - 1) + 1
-    full = functional.conv_transpose2d(
-        flat.reshape(-1, *op.output_shape), weight, None, op.stride, 0, 0, op.groups, op.dilation
-    )
+    rows = flat.reshape(-1, *op.output_shape)
+    with plain_convolutions(weight.device):
+        full = functional.conv_transpose2d(rows, weight, None, op.stride, 0, 0, op.groups, op.dilation)
     # Rows and columns of the padded image that no window reads have coefficient zero.
     short_h, short_w = height + top + bottom - covered_h, width + left + right - covered_w
     full = functional.pad(full, (0, max(short_w, 0), 0, max(short_h, 0)))

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 
 from mipverify.attack.options import AttackOptions
+from mipverify.bounds.arithmetic import check_arithmetic
 from mipverify.bounds.network_bounds import Method
 from mipverify.bounds.propagate import Propagator
 from mipverify.bounds.torch_network import TorchNetwork
@@ -32,6 +33,8 @@ class Engine:
         self.network = network
         self.options = options
         self.device = choose_device(options.device)
+        if self.device.type != "cpu":
+            check_arithmetic(self.device)
         self.exact = TorchNetwork(network.graph, device=self.device, dtype=torch.float64)
         self.propagator = Propagator(self.exact)
         self.meter = Meter()
