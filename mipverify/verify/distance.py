@@ -11,7 +11,7 @@ from mipverify.problem.witness import Witness
 from mipverify.verify.bounding import bound, certified_radii
 from mipverify.verify.case import Case, shared_deadline, timed
 from mipverify.verify.certificate import Evidence, Stage
-from mipverify.verify.decision import settle
+from mipverify.verify.decision import settle, worth_a_program
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import close_by_mip
 from mipverify.verify.polish import closest_in_linear_region
@@ -20,6 +20,9 @@ from mipverify.verify.problem import OpenProblem, open_problem
 INTERVAL_TRIALS = 14
 LINEAR_TRIALS = 7
 MAX_ROUNDS = 12  # of bounds, polish and decisions
+CLOSING_SHARE = 0.5  # of the time left, for one attempt to close the interval
+TRIAL_SHARE = 0.5  # of the time left, for one attempt to raise its lower end
+NARROW = 0.005  # relative width at which raising the lower end is left to the program
 
 
 def measure(engine: Engine, cases: Sequence[Case]) -> None:
@@ -77,18 +80,37 @@ def _close(engine: Engine, case: Case, strongest: Method) -> None:
     """Prove that nothing is closer than the witness; whatever refutes that is the next witness.
 
     Each round asks for an unsafe point closer than the known one by half the gap: first of the bounds,
-    then of the polish, then of one program a target. Should rounds not end it, the direct program does.
+    then of the polish, then of search and program. When that is too hard, the rest of the time goes to
+    radii further in, which still raise the lower bound.
     """
     for _ in range(MAX_ROUNDS):
-        problem = _bounded(engine, case, strongest)
+        radius = case.upper * (1 - case.gap / 2) if case.witness is not None else case.upper
+        problem = _bounded(engine, case, strongest, radius)
         if case.witness is not None and case.open and _polish(engine, case, problem, case.witness):
             continue
         if case.open:
-            settle(engine, case, problem)
+            settle(engine, case, problem, share=CLOSING_SHARE)
         if not case.open or not case.reached(problem.query.region.radius):
             break
+    _approach(engine, case, strongest)
     if case.open and engine.options.engine != "search":
-        close_by_mip(engine, case, _bounded(engine, case, strongest))
+        problem = _bounded(engine, case, strongest, case.upper * (1 - case.gap / 2))
+        if case.open and worth_a_program(engine, problem):
+            close_by_mip(engine, case, problem)
+
+
+def _approach(engine: Engine, case: Case, strongest: Method) -> None:
+    """Decisions half way between the bounds, until one is too hard or the interval is narrow."""
+    while case.open:
+        limit = min(case.upper, case.query.region.reach())
+        if case.lower >= limit * (1 - NARROW):
+            return
+        radius = (case.lower + limit) / 2
+        problem = _bounded(engine, case, strongest, radius)
+        if case.open and case.lower < radius:
+            settle(engine, case, problem, share=TRIAL_SHARE)
+        if case.lower < radius and not case.reached(radius):
+            return
 
 
 def _polish(engine: Engine, case: Case, problem: OpenProblem, witness: Witness) -> bool:
@@ -101,10 +123,9 @@ def _polish(engine: Engine, case: Case, problem: OpenProblem, witness: Witness) 
     return improved
 
 
-def _bounded(engine: Engine, case: Case, strongest: Method) -> OpenProblem:
-    """The problem just inside the known distance; closed at once when bounds exclude every polytope."""
+def _bounded(engine: Engine, case: Case, strongest: Method, radius: float) -> OpenProblem:
+    """The problem inside a radius, which is proven at once when bounds exclude every polytope."""
     with timed([case], Stage.BOUNDS):
-        radius = case.upper * (1 - case.gap / 2) if case.witness is not None else case.upper
         query = case.shrunk(radius)
         problem = open_problem(engine, query, tuple(range(len(query.unsafe))), strongest, case.deadline())
         if not problem.polytopes:

@@ -13,6 +13,7 @@ from mipverify.problem.witness import Witness
 from mipverify.solvers.solver import SolveOptions
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
+from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 from mipverify.verify.polish import closest_in_linear_region, deepest_in_linear_region
 from mipverify.verify.problem import OpenProblem
@@ -24,7 +25,7 @@ RELATIVE_SLACK = 1e-6
 RELATIVE_DISTANCE_SLACK = 2e-6
 
 
-def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> bool:
+def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline) -> bool:
     """Maximise the margin of one target after the other, until one is reached or all are excluded.
 
     One program a target, each with the others' constraints left out, proved two to five times faster
@@ -35,9 +36,9 @@ def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> bool:
     """
     case.num_unstable = problem.bounds.num_unstable(engine.network.graph)
     left = list(_most_promising_first(engine, problem))
-    while left and case.remaining():
+    while left and not deadline.expired():
         with timed([case], Stage.MIP):
-            excluded, result = examine(engine, case, problem, left[0], time_limit=case.remaining())
+            excluded, result = examine(engine, case, problem, left[0], time_limit=deadline.remaining())
         _pass_on_interrupt(result)
         if case.reached(problem.query.region.radius) or not excluded:
             return False

@@ -25,6 +25,7 @@ from mipverify.verify.engine import Engine
 
 Phases = dict[int, NDArray[np.int8]]
 SECONDS_PER_LP = 10.0
+SHARE = 0.1  # of the time left, for one polish
 MAX_ROUNDS = 20
 RELATIVE_PROGRESS = 1e-6  # a smaller gain ends the polishing
 TOUCHING = 1e-5  # a pre-activation this small, relative to its layer, lies on a facet
@@ -36,7 +37,10 @@ def closest_in_linear_region(
 ) -> Witness:
     """A witness at most as far as the given one: closest in its linear region, then in its neighbours."""
     best = witness
+    deadline = Deadline(SHARE * deadline.remaining())
     for _ in range(MAX_ROUNDS):
+        if deadline.expired():
+            break
         near = replace(query, region=replace(query.region, radius=min(best.distance, query.region.radius)))
         found = _improve(engine, near, bounds, best, deadline)
         if found is None or found.distance >= best.distance * (1 - RELATIVE_PROGRESS):
