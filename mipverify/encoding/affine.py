@@ -160,10 +160,9 @@ def operator_rows(op: Operator, rows: IndexArray, sizes: tuple[int, ...]) -> Ope
 
 
 def _diagonal(values: Float64Array, columns: IndexArray, width: int) -> sparse.csr_array:
-    count = values.size
-    matrix = sparse.csr_array((values, columns, np.arange(count + 1)), shape=(count, width))
-    matrix.eliminate_zeros()
-    return matrix
+    """Rows with one entry each, zeros left out (in new arrays: `eliminate_zeros` would edit `columns`)."""
+    present = values != 0
+    return _from_rows(values[present], columns[present], present.astype(np.int64), (values.size, width))
 
 
 def _concat_rows(rows: IndexArray, parts: tuple[int, ...]) -> list[sparse.csr_array]:
