@@ -11,6 +11,7 @@ from torch import Tensor
 from mipverify.bounds.relaxation import RowLines
 from mipverify.bounds.state import PropagationState
 from mipverify.bounds.substitution import BackwardPass
+from mipverify.graph.operators import Conv, Dense, Scale, Select
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,19 @@ class Forms:
     def __len__(self) -> int:
         """Number of rows."""
         return len(self.sample)
+
+    def minimise_by_intervals(self, state: PropagationState) -> Tensor:
+        """Lower bounds by interval arithmetic, [rows], for rows that are coefficients.
+
+        Where node `start` is affine, the form of its argument is taken: two outputs that depend on the same
+        neurons are not bounded apart.
+        """
+        if self.rows is None:
+            raise ValueError("single neurons have their intervals already")
+        node = state.network.graph.nodes[self.start]
+        affine = isinstance(node.op, Dense | Conv | Scale | Select)
+        stop = node.inputs[0] if affine else self.start
+        return BackwardPass(state, self.sample).run(self.start, self.rows, stop=stop)
 
     def take(self, index: Tensor) -> Forms:
         """The rows at `index`."""

@@ -101,7 +101,8 @@ class Propagator:
         """Lower bounds of linear forms, [rows], each over its own sample's region."""
         result = state.lower[0].new_empty(len(forms))
         for part, view, own in self._passes(state, forms):
-            result[part] = own.minimise(view)
+            intervals = method == Method.INTERVAL
+            result[part] = own.minimise_by_intervals(view) if intervals else own.minimise(view)
         if method >= Method.OPTIMISED:
             for part, view, own in self._passes(state, forms, alone=True):
                 result[part] = minimise_optimised(

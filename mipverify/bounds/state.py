@@ -61,6 +61,13 @@ class PropagationState:
             self.method,
         )
 
+    def values_at(self, position: int) -> RegionBatch:
+        """What a node's value may be: the input regions for node 0, else the box of its intervals."""
+        if position == 0:
+            return self.region
+        lower, upper = self.lower[position], self.upper[position]
+        return RegionBatch(lower, upper, lower, None)
+
     def intersect(self, position: int, lower: Tensor, upper: Tensor, method: Method) -> None:
         """Keep the better of the known and the given bounds of a node, remembering who gave it."""
         better = (lower > self.lower[position]) | (upper < self.upper[position])

@@ -57,10 +57,14 @@ class BackwardPass:
         self.constant = state.lower[0].new_zeros(len(sample))
         self.error = torch.zeros_like(self.constant)
 
-    def run(self, start: int, rows: Tensor) -> Tensor:
-        """Lower bound of rows . (value of node `start`), [rows], for rows [rows, size]."""
+    def run(self, start: int, rows: Tensor, *, stop: int = 0) -> Tensor:
+        """Lower bound of rows . (value of node `start`), [rows], for rows [rows, size].
+
+        With `stop`, a node that all ways from `start` to the input lead through, the form is minimised over
+        the intervals of that node.
+        """
         self.pending[start] = rows
-        return self._descend(start)
+        return self._descend(start, stop)
 
     def run_units(self, start: int, neurons: Tensor, signs: Tensor) -> Tensor:
         """Lower bound of signs[k] * (neuron neurons[k] of node `start`), [rows]."""
@@ -81,16 +85,16 @@ class BackwardPass:
         self._pass_on(node.inputs[0], rows)
         return self._descend(start - 1)
 
-    def _descend(self, start: int) -> Tensor:
-        for position in range(start, 0, -1):
+    def _descend(self, start: int, stop: int = 0) -> Tensor:
+        for position in range(start, stop, -1):
             rows = self.pending.pop(position, None)
             if rows is not None:
                 self._through(position, rows)
-        form = self.pending.pop(0, None)
+        form = self.pending.pop(stop, None)
         if form is None:
-            form = self.constant.new_zeros(len(self.sample), self.state.network.graph.input_size)
+            form = self.constant.new_zeros(len(self.sample), self.state.network.graph.nodes[stop].size)
         self.input_form = form
-        value = self.state.region.minimise(form, self.sample)
+        value = self.state.values_at(stop).minimise(form, self.sample)
         total = value + self.constant
         if not self.rigorous:
             return total

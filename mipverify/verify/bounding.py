@@ -31,13 +31,14 @@ def reachable(
     queries: Sequence[Query],
     candidates: Sequence[Sequence[int]],
     *,
-    method: Method = Method.LINEAR,
+    method: Method | None = None,
     deadline: Deadline | None = None,
 ) -> list[tuple[int, ...]]:
     """For each query, the candidate polytopes that its region is not proven to miss.
 
     A polytope {y : M y >= q} is missed when some row has max (M y - q) < 0 over the region; the
-    maximum is bounded by backward substitution with all rounding covered.
+    maximum is bounded with all rounding covered: by `method`, or, since a few rows cost little whatever
+    gave the neurons their bounds, by linear relaxation where the options allow it.
     """
     rows, offsets, samples = [], [], []
     for sample, (query, wanted) in enumerate(zip(queries, candidates, strict=True)):
@@ -54,8 +55,9 @@ def reachable(
         network.tensor(np.concatenate(samples)),
         rows=network.tensor(np.concatenate(rows)),
     )
+    chosen = min(Method.LINEAR, engine.strongest_bounds) if method is None else method
     low = engine.propagator.minimise(
-        state, forms, method=method, out_of_time=None if deadline is None else deadline.expired
+        state, forms, method=chosen, out_of_time=None if deadline is None else deadline.expired
     )
     # low <= min of -M y, computed below the true minimum; adding q rounds once more.
     total = low.cpu().numpy() + np.concatenate(offsets)

@@ -65,6 +65,6 @@ def strengthen(engine: Engine, problem: OpenProblem, method: Method, deadline: D
                 state.region, method=method, known=state, out_of_time=deadline.expired
             )
             (left,) = reachable(engine, state, [query], [left], method=method, deadline=deadline)
-    if left:
+    if left and method >= Method.LINEAR:
         engine.propagator.refine_output(state)
     return OpenProblem(query, state, left)
