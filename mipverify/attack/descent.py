@@ -94,11 +94,13 @@ def descend(
 
 
 def _worth_going_on(batch: Batch, best: Tensor, radius: Tensor, enough: Tensor, *, prune: bool) -> Tensor:
-    """Mask [items]: whose query is not close enough yet and, when pruning, who may still be its closest."""
+    """Mask [items]: whose query is not close enough yet and, when pruning, who may still matter to it."""
     closest = torch.full_like(enough, torch.inf).scatter_reduce(0, batch.query, best, "amin")
     going_on = (closest > enough)[batch.query]
-    near = torch.minimum(radius, best) <= HOPELESS * closest[batch.query]
-    return going_on & near if prune else going_on
+    if not prune:
+        return going_on
+    limit = HOPELESS * torch.where(enough >= 0, torch.minimum(closest, enough), closest)
+    return going_on & (torch.minimum(radius, best) <= limit[batch.query])
 
 
 def _reach_boundary(

@@ -17,6 +17,8 @@ from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 
+# Where a given distance is enough, a query whose closest point is this many times further out is given up.
+WORTH_REFINING, WORTH_RESTARTING, WORTH_SETTLING = 1.5, 1.25, 1.05
 # Linear estimates overshoot most in l1 and l2, so that radii must shrink faster there.
 EXPLORE = {Norm.LINF: Pace(step=1.0, shrink=0.1), Norm.L1: Pace(1.0, 0.3), Norm.L2: Pace(1.0, 0.3)}
 SETTLE = {Norm.LINF: Pace(step=0.5, shrink=0.01), Norm.L1: Pace(2.0, 0.01), Norm.L2: Pace(2.0, 0.01)}
@@ -51,7 +53,10 @@ def pursue(
     tried = batch
 
     rows = best_rows(
-        tried, -found.distances, _unfinished(tried, found, enough), targets=options.restart_targets
+        tried,
+        -found.distances,
+        _unfinished(tried, found, enough, WORTH_RESTARTING),
+        targets=options.restart_targets,
     )
     if options.restarts and len(rows):
         some = tried.take(rows)
@@ -62,7 +67,10 @@ def pursue(
         tried, found = joined([tried, again]), _both(found, more)
 
     rows = best_rows(
-        tried, -found.distances, _unfinished(tried, found, enough), targets=options.settle_targets
+        tried,
+        -found.distances,
+        _unfinished(tried, found, enough, WORTH_SETTLING),
+        targets=options.settle_targets,
     )
     if options.settle_steps and len(rows):
         best = tried.take(rows)
@@ -93,7 +101,7 @@ def _search(
         chunk_values=options.chunk_values,
         deadline=deadline,
     )
-    worth = found.distances.isfinite() & _unfinished(batch, found, enough)[batch.query]
+    worth = found.distances.isfinite() & _unfinished(batch, found, enough, WORTH_REFINING)[batch.query]
     rows = worth.nonzero()[:, 0]
     if not len(rows):
         return found
@@ -109,10 +117,13 @@ def _search(
     return Descent(points, found.distances.index_put((rows,), refined.distances))
 
 
-def _unfinished(batch: Batch, found: Descent, enough: Tensor) -> Tensor:
-    """Mask [queries] of those without an adversarial point that is close enough."""
-    closest = torch.full_like(enough, torch.inf)
-    return closest.scatter_reduce(0, batch.query, found.distances, "amin") > enough
+def _unfinished(batch: Batch, found: Descent, enough: Tensor, within: float) -> Tensor:
+    """Mask [queries]: none of its adversarial points is close enough, but one is `within` that times as far.
+
+    Queries whose `enough` is negative are never finished.
+    """
+    closest = torch.full_like(enough, torch.inf).scatter_reduce(0, batch.query, found.distances, "amin")
+    return (enough < 0) | ((closest > enough) & (closest <= within * enough))
 
 
 def _both(one: Descent, other: Descent) -> Descent:
