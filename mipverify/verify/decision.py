@@ -27,7 +27,7 @@ def settle(engine: Engine, case: Case, problem: OpenProblem, *, share: float = 1
 
     With engine `auto` the search goes first: on the bundled networks it decided in a second what took
     the program half a minute (`benchmarks/PERFORMANCE.md`). The program takes over what it leaves, unless
-    it would be large.
+    it would be large. With `none` nothing is settled.
 
     Args:
         engine: the network and how to answer.
@@ -36,6 +36,8 @@ def settle(engine: Engine, case: Case, problem: OpenProblem, *, share: float = 1
         share: of the case's remaining time that may be used.
     """
     chosen = engine.options.engine
+    if chosen == "none":
+        return
     whole = Deadline(share * case.remaining())
     program = worth_a_program(engine, problem)
     if chosen != "mip":

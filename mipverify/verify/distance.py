@@ -93,7 +93,7 @@ def _close(engine: Engine, case: Case, strongest: Method) -> None:
         if not case.open or not case.reached(problem.query.region.radius):
             break
     _approach(engine, case, strongest)
-    if case.open and engine.options.engine != "search":
+    if case.open and engine.options.engine in ("auto", "mip"):
         problem = _bounded(engine, case, strongest, case.upper * (1 - case.gap / 2))
         if case.open and worth_a_program(engine, problem):
             close_by_mip(engine, case, problem)
@@ -127,12 +127,17 @@ def _bounded(engine: Engine, case: Case, strongest: Method, radius: float) -> Op
     """The problem inside a radius, which is proven at once when bounds exclude every polytope."""
     with timed([case], Stage.BOUNDS):
         query = case.shrunk(radius)
-        problem = open_problem(engine, query, tuple(range(len(query.unsafe))), strongest, case.deadline())
+        problem = open_problem(
+            engine,
+            query,
+            tuple(range(len(query.unsafe))),
+            strongest,
+            case.deadline(),
+            note=case.note_bounds,
+        )
         if not problem.polytopes:
             case.raise_lower(query.region.radius, Evidence.BOUND_PROPAGATION)
     case.close(Stage.BOUNDS)
     if case.profiler is not None:
-        for method in range(Method.INTERVAL, problem.state.method):
-            case.note_bounds(bound(engine, [query], method=Method(method), deadline=case.deadline()))
-        case.note_bounds(problem.state)
+        case.note_bounds(bound(engine, [query], method=Method.INTERVAL, deadline=case.deadline()))
     return problem

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mipverify.errors import QueryError
 
-ENGINES = ("auto", "search", "mip")
+ENGINES = ("auto", "search", "mip", "none")
 BOUND_METHODS = ("interval", "linear", "optimised")
 
 
@@ -17,7 +17,8 @@ class VerifyOptions:
     Attributes:
         time_limit: seconds per sample, shared by all stages.
         gap: relative gap at which a distance counts as closed.
-        engine: `search` (branch-and-bound over phases), `mip` (a solver), or `auto`: search, then solver.
+        engine: `search` (branch-and-bound over phases), `mip` (a solver), `auto`: search, then solver;
+            `none`: bounds and attack alone.
         solver: `highs`, `cbc` or `pyomo:NAME`.
         threads: threads of one process: of a solve, and of torch on the CPU.
         seed: seed of attack and solver.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,13 +42,25 @@ class OpenProblem:
 
 
 def open_problem(
-    engine: Engine, query: Query, polytopes: Sequence[int], method: Method, deadline: Deadline
+    engine: Engine,
+    query: Query,
+    polytopes: Sequence[int],
+    method: Method,
+    deadline: Deadline,
+    *,
+    note: Callable[[PropagationState], None],
 ) -> OpenProblem:
-    """Bound the region of `query` from nothing, and exclude what bounds alone can."""
+    """Bound the region of `query` from nothing, and exclude what bounds alone can.
+
+    Each state is shown to `note` as soon as all its neurons are bounded.
+    """
     first = min(method, Method.LINEAR)
     state = bound(engine, [query], method=first, deadline=deadline)
     (left,) = reachable(engine, state, [query], [polytopes], method=first)
-    return strengthen(engine, OpenProblem(query, state, left), method, deadline)
+    note(state)
+    problem = strengthen(engine, OpenProblem(query, state, left), method, deadline)
+    note(problem.state)
+    return problem
 
 
 def strengthen(engine: Engine, problem: OpenProblem, method: Method, deadline: Deadline) -> OpenProblem:
