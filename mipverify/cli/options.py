@@ -118,7 +118,7 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         metavar="ENGINE",
-        help="What decides where bounds and attack do not: search, mip, or auto for both.",
+        help="What decides where bounds and attack do not: search, mip, auto for both, or none.",
         rich_help_panel=EFFORT,
     ),
 ]
