@@ -191,6 +191,7 @@ class Crew:
             case Answered() | Failed() if number is not None:
                 return number, message
             case None if member.ready:
+                member.dismiss()
                 self._members.remove(member)
                 self._hire()
                 return None if number is None else (number, f"its worker ended ({member.ending()})")
