@@ -56,7 +56,7 @@ def _round_shrinking(points: Float64Array, ball: Ball) -> Float64Array:
     center = ball.center
     clipped = np.clip(points, ball.domain.lower, ball.domain.upper)
     distances = ball.norm.distance(center, clipped)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scale = np.where(distances > ball.radius, ball.radius / distances, 1.0)
     rounded = _towards_center(center + scale[:, None] * (clipped - center), ball)
     shrink = 2.0**-50

@@ -83,9 +83,18 @@ class Case:
         return Deadline(self.remaining())
 
     def raise_lower(self, lower: float, evidence: Evidence) -> None:
-        """Record that no adversarial point has distance <= lower."""
+        """Record that no adversarial point has distance <= lower; a lower of 0 says nothing."""
         if lower > self.lower:
             self.lower, self.evidence = lower, evidence
+
+    def exclude(self, radius: float, evidence: Evidence) -> None:
+        """Record that no adversarial point has distance <= radius, the input itself included if it is 0."""
+        if radius > self.lower or self.evidence is Evidence.NONE:
+            self.lower, self.evidence = radius, evidence
+
+    def excludes(self, radius: float) -> bool:
+        """Whether no adversarial point has distance <= radius."""
+        return self.certificate().excludes(radius)
 
     def offer(self, witness: Witness | None) -> bool:
         """Keep the witness if it is closer than the known one."""

@@ -49,7 +49,8 @@ class Certificate:
         prediction: class of the unperturbed input in onnxruntime.
         norm: the distance.
         eps: radius asked about, None for a distance query.
-        lower: no adversarial point has a distance <= lower (closed ball); 0 when nothing is known.
+        lower: no adversarial point has a distance <= lower (closed ball); 0 also when nothing is known:
+            then `evidence` is none.
         upper: distance of `witness`, infinity without one.
         gap: relative gap at which a distance counts as closed.
         evidence: what stands behind `lower`.
@@ -99,22 +100,26 @@ class Certificate:
         if self.prediction != self.label:
             return Status.MISCLASSIFIED
         if self.eps is not None:
-            if self.lower >= self.eps:
+            if self.excludes(self.eps):
                 return Status.VERIFIED
             return Status.FALSIFIED if self.upper <= self.eps else Status.UNKNOWN
         return Status.VERIFIED if self.closed else Status.UNKNOWN
 
+    def excludes(self, radius: float) -> bool:
+        """Whether no adversarial point has distance <= radius; a lower end of 0 needs evidence to say so."""
+        return self.lower >= radius and (self.lower > 0 or self.evidence is not Evidence.NONE)
+
     @property
     def closed(self) -> bool:
         """Whether the interval is closed to the relative gap, or proven empty up to the search radius."""
-        return self.relative_gap <= self.gap or self.lower >= self.search_radius
+        return self.relative_gap <= self.gap or self.excludes(self.search_radius)
 
     @property
     def closed_for_query(self) -> bool:
         """Whether the question asked is answered: at radius `eps`, or for the distance."""
         if self.eps is None:
             return self.closed
-        return self.lower >= self.eps or self.upper <= self.eps
+        return self.excludes(self.eps) or self.upper <= self.eps
 
     @property
     def relative_gap(self) -> float:

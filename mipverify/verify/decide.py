@@ -46,7 +46,7 @@ def _decide_alone(engine: Engine, case: Case, state: PropagationState, strongest
         case.open_polytopes = problem.polytopes
         case.note_bounds(problem.state)
         if not problem.polytopes:
-            case.raise_lower(case.query.region.radius, Evidence.BOUND_PROPAGATION)
+            case.exclude(case.query.region.radius, Evidence.BOUND_PROPAGATION)
     case.close(Stage.BOUNDS)
     if case.open:
         _bracket(engine, [case])
@@ -70,7 +70,7 @@ def _exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) ->
             case.num_unstable = state.count_unstable(sample)
             case.note_bounds(state, sample)
             if not polytopes:
-                case.raise_lower(case.query.region.radius, Evidence.BOUND_PROPAGATION)
+                case.exclude(case.query.region.radius, Evidence.BOUND_PROPAGATION)
     for case in todo:
         case.close(Stage.BOUNDS)
     return {case: state.only(sample) for sample, case in enumerate(todo)}

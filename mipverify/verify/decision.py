@@ -45,7 +45,7 @@ def settle(engine: Engine, case: Case, problem: OpenProblem, *, share: float = 1
         problem = decide_by_search(engine, case, problem, Deadline(part * whole.seconds))
         case.close(Stage.SEARCH)
     radius = problem.query.region.radius
-    decided = case.lower >= radius or case.reached(radius)
+    decided = case.excludes(radius) or case.reached(radius)
     if program and problem.polytopes and not decided:
         decide_by_mip(engine, case, problem, whole)
         case.close(Stage.MIP)

@@ -136,7 +136,7 @@ def _bounded(engine: Engine, case: Case, strongest: Method, radius: float) -> Op
             note=case.note_bounds,
         )
         if not problem.polytopes:
-            case.raise_lower(query.region.radius, Evidence.BOUND_PROPAGATION)
+            case.exclude(query.region.radius, Evidence.BOUND_PROPAGATION)
     case.close(Stage.BOUNDS)
     if case.profiler is not None:
         case.note_bounds(bound(engine, [query], method=Method.INTERVAL, deadline=case.deadline()))

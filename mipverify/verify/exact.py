@@ -44,7 +44,7 @@ def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem, deadline: De
             return False
         left.pop(0)
     if not left:
-        case.raise_lower(problem.query.region.radius, Evidence.SOLVER_CLAIM)
+        case.exclude(problem.query.region.radius, Evidence.SOLVER_CLAIM)
     return not left
 
 

@@ -43,7 +43,7 @@ def decide_by_search(engine: Engine, case: Case, problem: OpenProblem, deadline:
         return problem
     left = tuple(k for k in problem.polytopes if k not in wanted)
     if not left:
-        case.raise_lower(problem.query.region.radius, stage.evidence)
+        case.exclude(problem.query.region.radius, stage.evidence)
     return OpenProblem(problem.query, problem.state, left)
 
 
