@@ -62,7 +62,8 @@ def _reduced_costs(
     """The vector c - A'y in float64, and a bound on the error of each entry (0 where it is exact)."""
     used = np.flatnonzero(y)
     rows = matrix[used]
-    terms = rows.data * np.repeat(y[used], np.diff(rows.indptr))
+    with np.errstate(over="ignore"):  # an infinite term makes its column infinite
+        terms = rows.data * np.repeat(y[used], np.diff(rows.indptr))
     columns = matrix.shape[1]
     reduced = c - np.bincount(rows.indices, weights=terms, minlength=columns)
     magnitude = np.abs(c) + np.bincount(rows.indices, weights=np.abs(terms), minlength=columns)
@@ -79,6 +80,7 @@ def _least_product(
     with np.errstate(invalid="ignore", over="ignore"):
         ends = np.stack([low * lower, low * upper, up * lower, up * upper])
     ends = np.where(np.isnan(ends), 0.0, ends)  # 0 * inf: the product with an exact zero
-    least = ends.min(axis=0)
+    # A sum that overflowed says nothing about its column.
+    least = np.where(np.isfinite(low) & np.isfinite(up), ends.min(axis=0), -np.inf)
     nothing = (low == 0) & (up == 0)
     return np.where(nothing, 0.0, np.where(np.isfinite(least), least - np.abs(least) * 2 * _EPS, -np.inf))

@@ -143,3 +143,17 @@ def test_unclear_signs_on_unbounded_columns_give_nothing() -> None:
     assert safe_dual_bound(half, np.array([0.5])) > -1e-12
     wrong_sign = np.array([-1.0])  # meets the infinite side of the row: dropped
     assert safe_dual_bound(half, wrong_sign) <= 0
+
+
+def test_duals_that_overflow_prove_nothing() -> None:
+    # min -v1 - v2 over v1 = v2 in [0, 1]: the reduced costs are inf - inf.
+    equal = MixedIntegerProgram(
+        cost=np.array([-1.0, -1.0]),
+        matrix=sparse.csr_array(np.array([[1e200, -1e200], [-1e200, 1e200]])),
+        row_lower=np.zeros(2),
+        row_upper=np.full(2, inf),
+        lower=np.zeros(2),
+        upper=np.ones(2),
+        integral=np.zeros(2, dtype=np.bool_),
+    )
+    assert safe_dual_bound(equal, np.full(2, 1e200)) <= -2
