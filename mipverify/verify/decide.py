@@ -15,7 +15,7 @@ from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.decision import settle
 from mipverify.verify.engine import Engine
-from mipverify.verify.problem import OpenProblem, strengthen
+from mipverify.verify.problem import OpenProblem
 
 INTERVAL_TRIALS = 12
 LINEAR_TRIALS = 5
@@ -34,23 +34,9 @@ def decide(engine: Engine, cases: Sequence[Case]) -> None:
         _attack(engine, cases, quick=False)
     for case in cases:
         if case.open:
-            _decide_alone(engine, case, states[case], strongest)
+            _bracket(engine, [case])
+            settle(engine, case, OpenProblem(case.query, states[case], case.open_polytopes))
     _bracket(engine, [case for case in cases if case.witness is not None])
-
-
-def _decide_alone(engine: Engine, case: Case, state: PropagationState, strongest: Method) -> None:
-    """The dear stages, one case at a time: optimised bounds, then the program."""
-    with timed([case], Stage.BOUNDS):
-        problem = OpenProblem(case.query, state, case.open_polytopes)
-        problem = strengthen(engine, problem, strongest, case.deadline())
-        case.open_polytopes = problem.polytopes
-        case.note_bounds(problem.state)
-        if not problem.polytopes:
-            case.exclude(case.query.region.radius, Evidence.BOUND_PROPAGATION)
-    case.close(Stage.BOUNDS)
-    if case.open:
-        _bracket(engine, [case])
-        settle(engine, case, problem)
 
 
 def _exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) -> dict[Case, PropagationState]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from mipverify.verify.case import Case
-from mipverify.verify.certificate import Stage
+from collections.abc import Callable
+
+from mipverify.bounds.network_bounds import Method
+from mipverify.verify.case import Case, timed
+from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import decide_by_mip
-from mipverify.verify.problem import OpenProblem
+from mipverify.verify.problem import OpenProblem, bound_outputs, optimise_neurons, optimise_outputs
 from mipverify.verify.searching import decide_by_search
 
 SEARCH_SHARE = 0.6  # of the time given, before the program gets the rest
+GLANCE = 1.0  # seconds of search before slopes are optimised for every neuron
 PROGRAM_SIZE = 300  # unstable neurons up to which a program is worth its time beside the search
 
 
@@ -25,27 +29,58 @@ def worth_a_program(engine: Engine, problem: OpenProblem) -> bool:
 def settle(engine: Engine, case: Case, problem: OpenProblem, *, share: float = 1.0) -> None:
     """Exclude every target from the region, or find a witness inside it, or run out of time.
 
-    With engine `auto` the search goes first: on the bundled networks it decided in a second what took
-    the program half a minute (`benchmarks/PERFORMANCE.md`). The program takes over what it leaves, unless
-    it would be large. With `none` nothing is settled.
+    Cheap things first: slopes optimised for the targets alone, a glance by the search, slopes optimised
+    for every open neuron (which may cost more than the glance), the search, and last the program. With
+    engine `auto` the search goes before the program: on the bundled networks it decided in a second what
+    took the program half a minute (`benchmarks/PERFORMANCE.md`). With `none` only bounds are made.
 
     Args:
         engine: the network and how to answer.
         case: what is found goes here.
-        problem: the region and its open targets.
+        problem: the region, bounded by plain linear relaxation, and its open targets.
         share: of the case's remaining time that may be used.
     """
-    chosen = engine.options.engine
-    if chosen == "none":
-        return
     whole = Deadline(share * case.remaining())
-    program = worth_a_program(engine, problem)
-    if chosen != "mip":
-        part = SEARCH_SHARE if program else 1.0
-        problem = decide_by_search(engine, case, problem, Deadline(part * whole.seconds))
+    searched = engine.options.engine in ("auto", "search")
+    optimised = engine.strongest_bounds >= Method.OPTIMISED
+    if optimised:
+        problem = _strengthen(engine, case, problem, optimise_outputs, whole)
+    if optimised and searched and _undecided(case, problem):
+        problem = decide_by_search(engine, case, problem, Deadline(min(GLANCE, whole.seconds / 4)))
         case.close(Stage.SEARCH)
-    radius = problem.query.region.radius
-    decided = case.excludes(radius) or case.reached(radius)
-    if program and problem.polytopes and not decided:
+    if optimised and _undecided(case, problem):
+        problem = _strengthen(engine, case, problem, optimise_neurons, whole)
+    program = worth_a_program(engine, problem)
+    if searched and _undecided(case, problem):
+        part = SEARCH_SHARE if program else 1.0
+        problem = decide_by_search(engine, case, problem, Deadline(part * whole.remaining()))
+        case.close(Stage.SEARCH)
+    if program and _undecided(case, problem):
+        with timed([case], Stage.BOUNDS):
+            bound_outputs(engine, problem)
         decide_by_mip(engine, case, problem, whole)
         case.close(Stage.MIP)
+
+
+def _undecided(case: Case, problem: OpenProblem) -> bool:
+    radius = problem.query.region.radius
+    proven = not problem.polytopes or case.excludes(radius)
+    return case.open and not proven and not case.reached(radius)
+
+
+def _strengthen(
+    engine: Engine,
+    case: Case,
+    problem: OpenProblem,
+    effort: Callable[[Engine, OpenProblem, Deadline], OpenProblem],
+    deadline: Deadline,
+) -> OpenProblem:
+    """More effort on the bounds; a problem without targets left is proven."""
+    with timed([case], Stage.BOUNDS):
+        stronger = effort(engine, problem, deadline)
+        if not stronger.polytopes:
+            case.exclude(problem.query.region.radius, Evidence.BOUND_PROPAGATION)
+    case.close(Stage.BOUNDS)
+    if stronger.state is not problem.state:
+        case.note_bounds(stronger.state)
+    return stronger

@@ -15,7 +15,7 @@ from mipverify.verify.decision import settle, worth_a_program
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import close_by_mip
 from mipverify.verify.polish import closest_in_linear_region
-from mipverify.verify.problem import OpenProblem, open_problem
+from mipverify.verify.problem import OpenProblem, bound_outputs, open_problem
 
 INTERVAL_TRIALS = 14
 LINEAR_TRIALS = 7
@@ -96,6 +96,7 @@ def _close(engine: Engine, case: Case, strongest: Method) -> None:
     if case.open and engine.options.engine in ("auto", "mip"):
         problem = _bounded(engine, case, strongest, case.upper * (1 - case.gap / 2))
         if case.open and worth_a_program(engine, problem):
+            bound_outputs(engine, problem)
             close_by_mip(engine, case, problem)
 
 
@@ -127,17 +128,11 @@ def _bounded(engine: Engine, case: Case, strongest: Method, radius: float) -> Op
     """The problem inside a radius, which is proven at once when bounds exclude every polytope."""
     with timed([case], Stage.BOUNDS):
         query = case.shrunk(radius)
-        problem = open_problem(
-            engine,
-            query,
-            tuple(range(len(query.unsafe))),
-            strongest,
-            case.deadline(),
-            note=case.note_bounds,
-        )
+        problem = open_problem(engine, query, tuple(range(len(query.unsafe))), strongest, case.deadline())
         if not problem.polytopes:
             case.exclude(query.region.radius, Evidence.BOUND_PROPAGATION)
     case.close(Stage.BOUNDS)
     if case.profiler is not None:
         case.note_bounds(bound(engine, [query], method=Method.INTERVAL, deadline=case.deadline()))
+        case.note_bounds(problem.state)
     return problem

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mipverify.bounds.network_bounds import Method, NetworkBounds
@@ -42,41 +42,39 @@ class OpenProblem:
 
 
 def open_problem(
-    engine: Engine,
-    query: Query,
-    polytopes: Sequence[int],
-    method: Method,
-    deadline: Deadline,
-    *,
-    note: Callable[[PropagationState], None],
+    engine: Engine, query: Query, polytopes: Sequence[int], method: Method, deadline: Deadline
 ) -> OpenProblem:
-    """Bound the region of `query` from nothing, and exclude what bounds alone can.
-
-    Each state is shown to `note` as soon as all its neurons are bounded.
-    """
+    """Bound the region of `query` by at most plain linear relaxation, and exclude what that can."""
     first = min(method, Method.LINEAR)
     state = bound(engine, [query], method=first, deadline=deadline)
     (left,) = reachable(engine, state, [query], [polytopes], method=first)
-    note(state)
-    problem = strengthen(engine, OpenProblem(query, state, left), method, deadline)
-    note(problem.state)
-    return problem
-
-
-def strengthen(engine: Engine, problem: OpenProblem, method: Method, deadline: Deadline) -> OpenProblem:
-    """More effort on a problem that plain linear relaxation left open, cheapest first.
-
-    Slopes are optimised for the output rows alone, then for every open neuron, then for the rows again;
-    what is left after that gets bounds on all outputs, which a program needs.
-    """
-    query, state, left = problem.query, problem.state, problem.polytopes
-    if method >= Method.OPTIMISED and left:
-        (left,) = reachable(engine, state, [query], [left], method=method, deadline=deadline)
-        if left and not deadline.expired():
-            state = engine.propagator.run(
-                state.region, method=method, known=state, out_of_time=deadline.expired
-            )
-            (left,) = reachable(engine, state, [query], [left], method=method, deadline=deadline)
-    if left and method >= Method.LINEAR:
-        engine.propagator.refine_output(state)
     return OpenProblem(query, state, left)
+
+
+def optimise_outputs(engine: Engine, problem: OpenProblem, deadline: Deadline) -> OpenProblem:
+    """The same bounds of neurons, with slopes optimised for the rows of each target."""
+    (left,) = reachable(
+        engine,
+        problem.state,
+        [problem.query],
+        [problem.polytopes],
+        method=Method.OPTIMISED,
+        deadline=deadline,
+    )
+    return replace(problem, polytopes=left)
+
+
+def optimise_neurons(engine: Engine, problem: OpenProblem, deadline: Deadline) -> OpenProblem:
+    """Slopes optimised for every open neuron, layer by layer, then for the rows of each target."""
+    state = engine.propagator.run(
+        problem.state.region,
+        method=Method.OPTIMISED,
+        known=problem.state,
+        out_of_time=deadline.expired,
+    )
+    return optimise_outputs(engine, OpenProblem(problem.query, state, problem.polytopes), deadline)
+
+
+def bound_outputs(engine: Engine, problem: OpenProblem) -> None:
+    """Bounds on all outputs, which a program needs, by linear relaxation."""
+    engine.propagator.refine_output(problem.state)
