@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import replace
 from math import inf
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mipverify
 from mipverify.errors import QueryError, SolverError
 from mipverify.milp.check import violation
 from mipverify.milp.result import Termination
@@ -129,3 +132,11 @@ def test_options_that_make_no_sense_are_refused() -> None:
     for wrong in ({"time_limit": -1.0}, {"threads": 0}, {"relative_gap": -0.1}, {"time_limit": float("nan")}):
         with pytest.raises(QueryError):
             SolveOptions(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("package", ["highspy", "pulp", "pyomo"])
+def test_each_package_is_imported_in_one_file(package: str) -> None:
+    sources = Path(mipverify.__file__).parent.rglob("*.py")
+    importing = [p.name for p in sources if re.search(rf"^\s*(import|from) {package}\b", p.read_text(), re.M)]
+    expected = {"highspy": "highs.py", "pulp": "cbc.py", "pyomo": "pyomo.py"}
+    assert importing == [expected[package]]
