@@ -171,8 +171,9 @@ def counts(summary: Summary) -> dict[str, object]:
 
 
 def without_solver(records: list[Record]) -> int:
-    """How many samples were settled by bounds, attack or a wrong prediction alone."""
-    return sum(r.status == "misclassified" or r.decided_by in ("bounds", "attack") for r in records)
+    """How many samples were settled by bounds, attack, search or a wrong prediction alone."""
+    own = ("bounds", "attack", "search")
+    return sum(r.status == "misclassified" or r.decided_by in own for r in records)
 
 
 def processor() -> str:
