@@ -169,8 +169,11 @@ class HighsLp:
     def _infeasibility_bound(self) -> float:
         """+inf if a dual ray proves that the program is infeasible, rounding errors covered; else -inf.
 
-        Presolve finds infeasibility without a ray: then the program is solved once more without it.
+        Presolve finds infeasibility without a ray: then the program is solved once more without it. A row
+        that its columns' bounds exclude alone has no ray in HiGHS, but is one.
         """
+        if _proves_infeasibility(self._program, _most_violated_row(self._program)):
+            return inf
         for presolve in (True, False):
             if not presolve:
                 self._highs.setOptionValue("presolve", "off")
@@ -304,6 +307,24 @@ def _checked_point(highs: Any, program: MixedIntegerProgram) -> tuple[Float64Arr
     point = np.array(solution.col_value)
     excess = violation(program, point)
     return (point if excess <= POINT_TOLERANCE else None), excess
+
+
+def _most_violated_row(program: MixedIntegerProgram) -> Float64Array:
+    """The unit vector of the row that misses its sides by most over the box of the columns, [rows]."""
+    matrix = program.matrix
+    ends = [np.where(matrix.data > 0, a[matrix.indices], b[matrix.indices]) for a, b in _sides(program)]
+    number = np.repeat(np.arange(program.num_rows), np.diff(matrix.indptr))
+    low, up = (np.bincount(number, weights=matrix.data * end, minlength=program.num_rows) for end in ends)
+    with np.errstate(invalid="ignore"):
+        gap = np.fmax(program.row_lower - up, low - program.row_upper)
+    unit = np.zeros(program.num_rows)
+    if gap.size:
+        unit[int(np.argmax(np.nan_to_num(gap, nan=-inf)))] = 1.0
+    return unit
+
+
+def _sides(program: MixedIntegerProgram) -> tuple[tuple[Float64Array, Float64Array], ...]:
+    return (program.lower, program.upper), (program.upper, program.lower)
 
 
 def _proves_infeasibility(program: MixedIntegerProgram, ray: Float64Array) -> bool:
