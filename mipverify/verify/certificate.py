@@ -86,9 +86,9 @@ class Certificate:
 
     def __post_init__(self) -> None:
         """Refuse an interval that contradicts itself."""
-        if not self.lower <= self.upper:
+        if not self.lower <= self.upper or (self.upper < float("inf") and self.excludes(self.upper)):
             raise SoundnessError(
-                f"lower bound {self.lower} exceeds the distance {self.upper} of a replayed counterexample: "
+                f"lower bound {self.lower} reaches the distance {self.upper} of a replayed counterexample: "
                 "please report this query"
             )
 

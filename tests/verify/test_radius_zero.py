@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mipverify.errors import SoundnessError
 from mipverify.frontend.network import Network, load_network
 from mipverify.graph.graph import Graph, Node
 from mipverify.graph.operators import Dense, Input, Relu
+from mipverify.problem.norm import Norm
 from mipverify.runs.api import certify, minimal_distortion
-from mipverify.verify.certificate import Evidence, Status
+from mipverify.verify.certificate import Certificate, Evidence, Status
 from mipverify.verify.options import VerifyOptions
 from tests.random_networks import to_onnx
 
@@ -55,3 +57,9 @@ def test_no_time_proves_nothing_at_radius_zero() -> None:
 def test_a_tie_at_the_input_is_falsified_where_it_replays() -> None:
     verdict = certify(network(0.0), [0.5], 0, eps=0.0)
     assert (verdict.status, verdict.upper) == (Status.FALSIFIED, 0.0)
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.25])
+def test_a_proof_of_the_closed_ball_contradicts_a_witness_on_its_boundary(distance: float) -> None:
+    with pytest.raises(SoundnessError, match="reaches the distance"):
+        Certificate(0, 0, Norm.LINF, 0.25, distance, distance, evidence=Evidence.BOUND_PROPAGATION)
