@@ -7,7 +7,7 @@ from math import ceil
 
 import numpy as np
 
-from mipverify.errors import MipverifyError, SoundnessError
+from mipverify.errors import SoundnessError
 from mipverify.problem.query import Query
 from mipverify.verify.case import Case
 from mipverify.verify.certificate import Certificate, Stage
@@ -68,7 +68,7 @@ def _climb(engine: Engine, cases: Sequence[Case], ladder: Ladder) -> None:
         ladder(engine, todo)
     except SoundnessError:
         raise
-    except (MipverifyError, RuntimeError, MemoryError) as error:
+    except Exception as error:
         if len(todo) == 1:
             todo[0].error = f"{type(error).__name__}: {error}"
             return
