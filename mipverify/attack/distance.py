@@ -25,6 +25,7 @@ from mipverify.problem.query import Query
 
 _PULLS = 12
 _ROUNDING = 1e-6
+_STRETCH = 2.0**-17
 
 
 def attack_distance(
@@ -89,17 +90,15 @@ def pull_to_center(exact: TorchNetwork, query: Query, points: Float64Array) -> F
     """Unsafe points further in on the segments from the centre to unsafe points [k, n].
 
     Regula falsi (Illinois) on the margin in float64, which is piecewise linear on a segment. Where the
-    given point allows it, a margin is kept that survives rounding to float32.
+    given point, or one a little further out, allows it, a margin is kept that survives float32.
     """
     center = query.region.center
-    everything = np.concatenate([points, center[None]])
-    margins = unsafe_margins(exact, query, everything)
-    room = 2 * float32_noise(exact, query, points)
-    room = np.where(margins[:-1] >= room, room, 0.0)
-    low, high = np.zeros(len(points)), np.ones(len(points))
-    low_value, high_value = margins[-1] - room, margins[:-1] - room
-    if margins[-1] >= 0:
+    at_center = float(unsafe_margins(exact, query, center[None])[0])
+    if at_center >= 0:
         return np.repeat(center[None], len(points), axis=0)
+    points, margins, room = _with_room(exact, query, points)
+    low, high = np.zeros(len(points)), np.ones(len(points))
+    low_value, high_value = at_center - room, margins - room
     for _ in range(_PULLS):
         if (high_value <= room).all():
             break
@@ -112,3 +111,21 @@ def pull_to_center(exact: TorchNetwork, query: Query, points: Float64Array) -> F
         high_value = np.where(unsafe, value, 0.5 * high_value)
         low, high = np.where(unsafe, low, middle), np.where(unsafe, middle, high)
     return center + high[:, None] * (points - center)
+
+
+def _with_room(
+    exact: TorchNetwork, query: Query, points: Float64Array
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Points [k, n], a little further out where that gives them room; their margins, and the room, [k] each.
+
+    Room is a margin that survives float32; 0 where it is out of reach.
+    """
+    center, domain = query.region.center, query.region.domain
+    margins = unsafe_margins(exact, query, points)
+    room = float32_noise(exact, query, points, margins)
+    further = np.clip(center + (1 + _STRETCH) * (points - center), domain.lower, domain.upper)
+    margins_further = unsafe_margins(exact, query, further)
+    stretch = (margins < room) & (margins_further >= room)
+    points = np.where(stretch[:, None], further, points)
+    margins = np.where(stretch, margins_further, margins)
+    return points, margins, np.where(margins >= room, room, 0.0)

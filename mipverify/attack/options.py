@@ -23,6 +23,7 @@ class AttackOptions:
         settle_steps: gradient steps of the long descent from the closest points (distance).
         settle_targets: items of a query that get this long descent (distance).
         restarts: random restarts of a target that the quick phase left open.
+        samples: random points of which a restart takes the best, for networks of few inputs.
         max_targets: polytopes attacked when the unsafe set has more, by margin at the centre.
         restart_targets: the most promising targets of a query that get restarts.
         keep: candidates returned per query.
@@ -37,6 +38,7 @@ class AttackOptions:
     settle_steps: int = 100
     settle_targets: int = 2
     restarts: int = 4
+    samples: int = 32
     max_targets: int = 10
     restart_targets: int = 3
     keep: int = 3

@@ -60,9 +60,11 @@ def attack_radius(
     rows = best_rows(batch, quick.margins, ~reached, targets=options.restart_targets)
     if options.steps and len(rows):
         some = batch.take(rows)
-        random = restart_points(some, queries, some.radius, restarts=options.restarts, seed=seed)
+        starts = quick.points[rows]
+        if options.restarts:
+            random = restart_points(network, some, queries, some.radius, options=options, seed=seed)
+            starts = torch.cat([starts, random.flatten(0, 1)])
         again = batch.take(rows.repeat(1 + options.restarts))
-        starts = torch.cat([quick.points[rows][None], random]).flatten(0, 1)
         result = climb(again, starts, steps=options.steps)
         tried, found, margins = [*tried, again], [*found, result.points], [*margins, result.margins]
         reached[: len(result.reached)] |= result.reached

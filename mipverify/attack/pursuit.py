@@ -60,8 +60,7 @@ def pursue(
     )
     if options.restarts and len(rows):
         some = tried.take(rows)
-        reach = torch.minimum(found.distances[rows], some.radius)
-        random = restart_points(some, queries, reach, restarts=options.restarts, seed=seed)
+        random = restart_points(network, some, queries, found.distances[rows], options=options, seed=seed)
         again = tried.take(rows.repeat(options.restarts))
         more = search(again, random.flatten(0, 1), steps=options.descent_steps, pace=EXPLORE[batch.norm])
         tried, found = joined([tried, again]), _both(found, more)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from mipverify.attack.candidates import Candidates
-from mipverify.attack.rounding import round_all_into
+from mipverify.attack.rounding import nearest32, round_all_into
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.problem.query import Query
@@ -46,14 +46,22 @@ def unsafe_margins(exact: TorchNetwork, query: Query, points: Float64Array) -> F
         return np.asarray(np.nan_to_num(query.margin(outputs), nan=-np.inf, posinf=np.inf, neginf=-np.inf))
 
 
-def float32_noise(exact: TorchNetwork, query: Query, points: Float64Array) -> Float64Array:
-    """Sizes of margins, [k], that float32 cannot tell from 0, for points [k, n]."""
+def float32_noise(
+    exact: TorchNetwork, query: Query, points: Float64Array, margins: Float64Array
+) -> Float64Array:
+    """Sizes of margins, [k], that rounding inputs and outputs to float32 may explain.
+
+    For points [k, n] and their margins [k] in float64; the first is measured, the second read off the
+    outputs.
+    """
     if not len(points):
         return np.zeros(0)
+    moved = np.abs(unsafe_margins(exact, query, nearest32(points)) - margins)
     with torch.no_grad():
         outputs = exact(exact.tensor(points)).abs().cpu().numpy()
     sizes = [(outputs @ np.abs(polytope.matrix).T).max(axis=-1) for polytope in query.unsafe]
-    return np.asarray(np.finfo(np.float32).eps * np.nan_to_num(np.max(sizes, axis=0)))
+    noise = 4 * moved + 2 * np.finfo(np.float32).eps * np.max(sizes, axis=0)
+    return np.asarray(np.nan_to_num(noise, posinf=0.0))
 
 
 def as_candidates(

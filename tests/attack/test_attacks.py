@@ -9,8 +9,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
-from mipverify.attack.batch import build_batch
+from mipverify.attack.batch import build_batch, margins
 from mipverify.attack.candidates import Candidates
 from mipverify.attack.distance import attack_distance
 from mipverify.attack.options import AttackOptions
@@ -47,7 +48,7 @@ def check_candidates(graph: Graph, query: Query, found: Candidates) -> None:
 
 
 @given(seed=seeds, norm=st.sampled_from(NORMS), attack=st.sampled_from(ATTACKS))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 def test_candidates_lie_in_their_region(seed: int, norm: Norm, attack: object) -> None:
     """For every operator, norm, bounded and unbounded domains, several samples at once."""
     assert callable(attack)
@@ -68,7 +69,7 @@ def test_candidates_lie_in_their_region(seed: int, norm: Norm, attack: object) -
 def test_distance_attack_against_a_grid(norm: Norm) -> None:
     """Never below the true distance, and close to it nearly always."""
     excess = []
-    for seed in range(16):
+    for seed in range(12):
         rng = np.random.default_rng(seed)
         graph = random_mlp(rng, 2, 6, 6, 3)
         center = single(rng.random(2))
@@ -80,7 +81,7 @@ def test_distance_attack_against_a_grid(norm: Norm) -> None:
         assert not (adversarial < lower - 1e-6).any()
         if np.isfinite(upper):
             excess.append(adversarial.min(initial=np.inf) / upper - 1)
-    assert len(excess) >= 6
+    assert len(excess) >= 5
     assert np.mean(np.array(excess) <= 0.02) >= 0.9
 
 
@@ -88,7 +89,7 @@ def test_distance_attack_against_a_grid(norm: Norm) -> None:
 def test_radius_attack_against_a_grid(norm: Norm) -> None:
     """Never above the true worst margin; where that is clearly positive, nearly always adversarial."""
     hits = []
-    for seed in range(16):
+    for seed in range(12):
         rng = np.random.default_rng(seed)
         graph = random_mlp(rng, 2, 6, 6, 3)
         center = single(rng.random(2))
@@ -142,14 +143,34 @@ def test_random_starts_depend_on_seed_and_query_alone() -> None:
     batch = build_batch(network, queries, [(0, 0), (1, 0), (1, 1)], norm=Norm.LINF)
     swapped = build_batch(network, queries[::-1], [(0, 1), (1, 0)], norm=Norm.LINF)
 
+    plain = AttackOptions(restarts=2, samples=1)
+
     def starts(*, seed: int) -> torch.Tensor:
-        return restart_points(batch, queries, batch.radius, restarts=2, seed=seed)
+        return restart_points(network, batch, queries, batch.radius, options=plain, seed=seed)
 
     torch.testing.assert_close(starts(seed=1), starts(seed=1), rtol=0, atol=0)
     assert not torch.equal(starts(seed=1), starts(seed=2))
-    other = restart_points(swapped, queries[::-1], swapped.radius, restarts=2, seed=1)
+    other = restart_points(network, swapped, queries[::-1], swapped.radius, options=plain, seed=1)
     torch.testing.assert_close(starts(seed=1)[:, 0], other[:, 1], rtol=0, atol=0)
     torch.testing.assert_close(starts(seed=1)[:, 2], other[:, 0], rtol=0, atol=0)
+
+
+def test_restarts_take_the_best_of_their_samples() -> None:
+    rng = np.random.default_rng(12)
+    graph = random_mlp(rng, 5, 8, 3)
+    network = fast(graph)
+    queries = [random_query(rng, graph, Norm.LINF, radius=0.5)]
+    batch = build_batch(network, queries, [(0, 0), (0, 1)], norm=Norm.LINF)
+
+    def mean_margin(samples: int) -> Tensor:
+        options = AttackOptions(restarts=20, samples=samples)
+        starts = restart_points(network, batch, queries, batch.radius, options=options, seed=0)
+        assert (starts >= batch.lower).all()
+        assert (starts <= batch.upper).all()
+        assert ((starts - batch.center).abs() <= batch.radius[:, None] * (1 + 1e-6)).all()
+        return torch.stack([margins(batch, network(part)) for part in starts]).mean(dim=0)
+
+    assert (mean_margin(16) > mean_margin(1)).all()
 
 
 def test_a_clear_target_is_found_at_once() -> None:
