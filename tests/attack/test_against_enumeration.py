@@ -29,7 +29,7 @@ def cases(norm: Norm, *, radius: float, count: int) -> list[tuple[Graph, Query]]
     made = []
     for seed in range(count):
         rng = np.random.default_rng(seed)
-        graph = random_graph(rng, max_relus=6)
+        graph = random_graph(rng, max_relus=6, output_size=4)
         center = single(rng.random(graph.input_size))
         label = int(evaluate(graph, center[None])[0].argmax())
         ball = Ball(center, radius, norm, unit_box(graph.input_size))
@@ -40,14 +40,14 @@ def cases(norm: Norm, *, radius: float, count: int) -> list[tuple[Graph, Query]]
 @pytest.mark.parametrize("norm", NORMS)
 def test_distances_enclose_the_optimum_from_above_and_reach_it(norm: Norm) -> None:
     excess = []
-    for graph, query in cases(norm, radius=np.inf, count=24):
+    for graph, query in cases(norm, radius=np.inf, count=20):
         exact = closest(linear_regions(graph, query.region), query.region, query.unsafe)
         (found,) = attack_distance(TorchNetwork(graph, dtype=torch.float32), [query], options=OPTIONS, seed=0)
         adversarial = found.distances[found.margins >= 0]
         assert not (adversarial < exact * (1 - 1e-7) - 1e-12).any()
         if np.isfinite(exact):
             excess.append(adversarial.min(initial=np.inf) / exact - 1)
-    assert len(excess) >= 8
+    assert len(excess) >= 7
     assert np.mean(np.array(excess) <= 1e-3) >= 0.8
     assert np.isfinite(excess).all()
 
@@ -55,13 +55,13 @@ def test_distances_enclose_the_optimum_from_above_and_reach_it(norm: Norm) -> No
 @pytest.mark.parametrize("norm", NORMS)
 def test_margins_stay_below_the_worst_and_find_its_sign(norm: Norm) -> None:
     hits = []
-    for graph, query in cases(norm, radius=0.3, count=30):
+    for graph, query in cases(norm, radius=0.4, count=20):
         exact = worst(linear_regions(graph, query.region), query.region, query.unsafe)
         (found,) = attack_radius(TorchNetwork(graph, dtype=torch.float32), [query], options=OPTIONS, seed=0)
         assert found.margins.max() <= exact + 1e-7 * (1 + abs(exact))
         if exact > 1e-3:
             hits.append(bool(found.margins[0] >= 0))
-    assert len(hits) >= 4
+    assert len(hits) >= 3
     assert np.mean(hits) >= 0.95
 
 
