@@ -151,20 +151,25 @@ def _solve(
     else:
         system.append(np.hstack([np.zeros((n, n)), eye, -np.ones((n, 1))]))
         ends = [0.0] * n
+    matrix = np.vstack(system)
+    ends_all = np.concatenate([limits, ball.center, -ball.center, ends])
+    size = np.abs(matrix).max(axis=1)
+    size = np.where(size > 0, size, 1.0)  # rows of very different scale would upset the solver
     sides = [*zip(ball.domain.lower, ball.domain.upper, strict=True)]
-    result = linprog(
-        cost,
-        A_ub=np.vstack(system),
-        b_ub=np.concatenate([limits, ball.center, -ball.center, ends]),
-        bounds=[*sides, *[(0, None)] * n, (0, ball.radius if np.isfinite(ball.radius) else None)],
-        method="highs-ds",
-        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-    )
-    if result.status == 2:
-        return None
-    if result.status != 0:
-        raise RuntimeError(f"the oracle's linear program failed: {result.message}")
-    return float(result.fun), np.asarray(result.x[:n])
+    for tolerance, method in ((1e-10, "highs-ds"), (1e-8, "highs-ds"), (1e-7, "highs-ipm")):
+        result = linprog(
+            cost / max(np.abs(cost).max(), 1e-300),
+            A_ub=matrix / size[:, None],
+            b_ub=ends_all / size,
+            bounds=[*sides, *[(0, None)] * n, (0, ball.radius if np.isfinite(ball.radius) else None)],
+            method=method,
+            options={"primal_feasibility_tolerance": tolerance, "dual_feasibility_tolerance": tolerance},
+        )
+        if result.status == 2:
+            return None
+        if result.status == 0:
+            return float(cost @ result.x), np.asarray(result.x[:n])
+    raise RuntimeError(f"the oracle's linear program failed: {result.message}")
 
 
 def closest(cells: Sequence[Cell], ball: Ball, polytopes: Sequence[Polytope], *, slack: float = 0.0) -> float:
