@@ -135,8 +135,9 @@ def encode(
     draft = ProgramDraft()
     source = encode_input(draft, query.region, with_distance=objective is Objective.CLOSEST)
     blocks: list[Block] = list(source.blocks)
-    network = _NetworkEncoder(draft, graph, bounds, phases or {}, substitute_up_to, relaxed)
-    output, network_blocks = network.run(source.form, needed)
+    network = NetworkEncoder(draft, graph, bounds, phases or {}, substitute_up_to, relaxed)
+    forms, network_blocks = network.run(source.form, needed)
+    output = forms[graph.output]
     blocks.extend(network_blocks)
     sides = (bounds.lower[graph.output], bounds.upper[graph.output])
     rows = margin_rows(draft, output, [query.unsafe[k] for k in chosen], sides)
@@ -150,7 +151,7 @@ def encode(
     return Encoding(program, VariableMap(tuple(blocks)), graph, query, objective, chosen)
 
 
-class _NetworkEncoder:
+class NetworkEncoder:
     """Forward pass over the nodes: the affine form of every value, and the columns it needs."""
 
     def __init__(
@@ -169,8 +170,8 @@ class _NetworkEncoder:
         self.substitute = substitute
         self.relaxed = relaxed
 
-    def run(self, source: AffineForm, needed: list[NeededRows]) -> tuple[AffineForm, list[Block]]:
-        """The affine form of the output, and all blocks."""
+    def run(self, source: AffineForm, needed: list[NeededRows]) -> tuple[list[AffineForm], list[Block]]:
+        """The affine form of every node's value (rows that are not needed are empty), and all blocks."""
         forms = [source]
         blocks: list[Block] = []
         for position, node in self.graph:
@@ -187,7 +188,7 @@ class _NetworkEncoder:
                     form, added = self._affine(found, [forms[k] for k in node.inputs], node.size), []
             forms.append(form)
             blocks.extend(added)
-        return forms[self.graph.output], blocks
+        return forms, blocks
 
     def _affine(self, found: NeededRows, arguments: list[AffineForm], size: int) -> AffineForm:
         assert found.operator is not None

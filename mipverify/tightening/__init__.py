@@ -1,0 +1,1 @@
+"""Bounds of unstable neurons from linear and mixed-integer programs."""
