@@ -14,6 +14,7 @@ from mipverify.attack.projection import project
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.problem.norm import Norm
 
+FIRST_STEP = 2.0  # in sizes of the region: from the centre to its far side and beyond
 MOMENTUM = 0.75
 ENOUGH_RISES = 0.75  # share of steps between two checkpoints that must raise the margin
 
@@ -66,20 +67,7 @@ def ascend(
     reached = torch.zeros(num_queries, dtype=torch.bool, device=network.device)
     best_points, best_margins = start.clone(), torch.full_like(batch.radius, -torch.inf)
     margin, gradient, noise = margins_and_gradients(network, batch, start, chunk_values=chunk_values)
-    state = _State(
-        rows=torch.arange(len(batch), device=network.device),
-        point=start,
-        previous=start,
-        gradient=gradient,
-        margin=margin,
-        best_point=start,
-        best_gradient=gradient,
-        best_margin=margin,
-        step=torch.full_like(margin, 2.0),
-        rises=torch.zeros_like(margin),
-        margin_at_checkpoint=margin,
-        halved=torch.zeros_like(margin, dtype=torch.bool),
-    )
+    state = _first_state(start, margin, gradient)
     running, checkpoints, last = batch, _checkpoints(steps), 0
     for k in range(steps + 1):
         reached[running.query[margin > noise]] = True
@@ -96,6 +84,23 @@ def ascend(
             last = k
         margin, noise = _advance(network, running, state, first=k == 0, chunk_values=chunk_values)
     return Ascent(best_points, best_margins, reached)
+
+
+def _first_state(start: Tensor, margin: Tensor, gradient: Tensor) -> _State:
+    return _State(
+        rows=torch.arange(len(start), device=start.device),
+        point=start,
+        previous=start,
+        gradient=gradient,
+        margin=margin,
+        best_point=start,
+        best_gradient=gradient,
+        best_margin=margin,
+        step=torch.full_like(margin, FIRST_STEP),
+        rises=torch.zeros_like(margin),
+        margin_at_checkpoint=margin,
+        halved=torch.zeros_like(margin, dtype=torch.bool),
+    )
 
 
 def _advance(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -55,51 +56,60 @@ def attack_radius(
     batch = build_batch(network, queries, pairs, norm=norm)
     climb = partial(ascend, network, chunk_values=options.chunk_values, deadline=deadline)
     quick = climb(batch, batch.center, steps=options.quick_steps)
-    tried, found = [batch], [quick.points]
-    margins, reached = [quick.margins], quick.reached
+    tries, reached = [_Tries(batch, quick.points, quick.margins)], quick.reached
+
     rows = best_rows(batch, quick.margins, ~reached, targets=options.restart_targets)
     if options.steps and len(rows):
-        some = batch.take(rows)
-        starts = quick.points[rows]
-        if options.restarts:
-            random = restart_points(network, some, queries, some.radius, options=options, seed=seed)
-            starts = torch.cat([starts, random.flatten(0, 1)])
         again = batch.take(rows.repeat(1 + options.restarts))
+        starts = _starts(network, queries, batch.take(rows), quick.points[rows], options=options, seed=seed)
         result = climb(again, starts, steps=options.steps)
-        tried, found, margins = [*tried, again], [*found, result.points], [*margins, result.margins]
+        tries.append(_Tries(again, result.points, result.margins))
         reached[: len(result.reached)] |= result.reached
+
     rows = rows[~reached[batch.query[rows]]]
-    if options.pursue and options.steps and len(rows):
-        near = batch.take(rows)
-        more, descent = pursue(
-            network,
-            queries,
-            near.unlimited(),
-            enough=_radii(network, queries),
-            options=options,
-            seed=seed,
-            deadline=deadline,
+    if options.steps and options.pursue and len(rows):
+        near = batch.take(rows).unlimited()
+        radii = network.tensor(np.array([query.region.radius for query in queries]))
+        more, found = pursue(
+            network, queries, near, enough=radii, options=options, seed=seed, deadline=deadline
         )
-        tried, found = [*tried, more], [*found, descent.points]
-        inside = descent.distances <= _radii(network, queries)[more.query]
-        margins.append(torch.where(inside, 0.0, -torch.inf))
-    return _collect(exact, queries, joined(tried), torch.cat(found), torch.cat(margins), keep=options.keep)
+        inside = found.distances <= radii[more.query]
+        tries.append(_Tries(more, found.points, torch.where(inside, 0.0, -torch.inf)))
+    return _collect(exact, queries, tries, keep=options.keep)
 
 
-def _radii(network: TorchNetwork, queries: Sequence[Query]) -> Tensor:
-    return network.tensor(np.array([query.region.radius for query in queries]))
+@dataclass(frozen=True, eq=False)
+class _Tries:
+    """Points [items, n] that one stage found, and their margins [items]; 0 where only their sign is known."""
+
+    batch: Batch
+    points: Tensor
+    margins: Tensor
+
+
+def _starts(
+    network: TorchNetwork,
+    queries: Sequence[Query],
+    batch: Batch,
+    quick: Tensor,
+    *,
+    options: AttackOptions,
+    seed: int,
+) -> Tensor:
+    """Starts [(1 + restarts) * items, n]: the quick points of all items, then random ones."""
+    if not options.restarts:
+        return quick
+    random = restart_points(network, batch, queries, batch.radius, options=options, seed=seed)
+    return torch.cat([quick, random.flatten(0, 1)])
 
 
 def _collect(
-    exact: TorchNetwork,
-    queries: Sequence[Query],
-    batch: Batch,
-    points: Tensor,
-    margins: Tensor,
-    *,
-    keep: int,
+    exact: TorchNetwork, queries: Sequence[Query], tries: Sequence[_Tries], *, keep: int
 ) -> list[Candidates]:
     """The `keep` best items of every query as candidates, largest float64 margin first."""
+    batch = joined([one.batch for one in tries])
+    points = torch.cat([one.points for one in tries])
+    margins = torch.cat([one.margins for one in tries])
     found = []
     for position, query in enumerate(queries):
         rows = (batch.query == position).nonzero()[:, 0]
