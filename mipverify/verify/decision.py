@@ -31,8 +31,8 @@ def settle(engine: Engine, case: Case, problem: OpenProblem, *, share: float = 1
 
     Cheap things first: slopes optimised for the targets alone, a glance by the search, slopes optimised
     for every open neuron (which may cost more than the glance), the search, and last the program. With
-    engine `auto` the search goes before the program: on the bundled networks it decided in a second what
-    took the program half a minute (`benchmarks/PERFORMANCE.md`). With `none` only bounds are made.
+    engine `auto` the search goes before the program: see decision 4 for
+    what was measured. With `none` only bounds are made.
 
     Args:
         engine: the network and how to answer.

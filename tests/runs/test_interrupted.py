@@ -46,7 +46,7 @@ def test_ctrl_c_saves_what_is_finished_and_ends_the_workers(tmp_path: Path) -> N
     assert json_lines((tmp_path / "run" / "records.jsonl").read_text()) == printed
     # Both running batches answer with what they know, in order and without a hole.
     assert [record["index"] for record in printed] == list(range(len(printed)))
-    assert 1 <= len(printed) < 360
+    assert 2 <= len(printed) < 360
     assert {record["status"] for record in printed} <= {"verified", "unknown", "misclassified"}
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["total"] == len(printed)
     assert gone(workers)
