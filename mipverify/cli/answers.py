@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 from mipverify.cli.arguments import Question
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from mipverify.frontend.network import Network
 
 LOGGER = logging.getLogger(__name__)
-Ask = Callable[[int, int], Iterator[Certificate]]
+Ask = Callable[[int, int], Generator[Certificate]]
 
 
 def answers(
     network: Network, samples: Samples, question: Question, options: VerifyOptions, workers: int
-) -> Iterator[Certificate | Exception]:
+) -> Generator[Certificate | Exception]:
     """Certificate of each sample in order, or the exception that kept it from one.
 
     Raises:
@@ -30,25 +30,31 @@ def answers(
         SoundnessError: two claims contradict each other; nothing after it can be trusted.
     """
 
-    def ask(start: int, stop: int) -> Iterator[Certificate]:
+    def ask(start: int, stop: int) -> Generator[Certificate]:
         return _batch(network, samples, range(start, stop), question, options, workers)
 
     return one_each(ask, len(samples))
 
 
-def one_each(ask: Ask, count: int) -> Iterator[Certificate | Exception]:
+def one_each(ask: Ask, count: int) -> Generator[Certificate | Exception]:
     """Exactly `count` answers of `ask(start, stop)`, an iterator over the certificates of that range.
 
     When it fails, the next sample is asked alone; only if that fails too does the exception become its
-    answer, so that a neighbour in a batch does not suffer for it.
+    answer, so that a neighbour in a batch does not suffer for it. A KeyboardInterrupt goes on to `ask`,
+    whose last answers are yielded before it is raised again.
     """
     position, alone = 0, False
     while position < count:
         stop = position + 1 if alone else count
         try:
-            for certificate in ask(position, stop):
-                position += 1
-                yield certificate
+            found = ask(position, stop)
+            try:
+                for certificate in found:
+                    position += 1
+                    yield certificate
+            except KeyboardInterrupt:
+                yield found.throw(KeyboardInterrupt)  # which raises it, once nothing is left
+                yield from found
             if position < stop:
                 raise RuntimeError(f"{stop - position} samples were left without an answer")
             alone = False
@@ -69,7 +75,7 @@ def _batch(
     question: Question,
     options: VerifyOptions,
     workers: int,
-) -> Iterator[Certificate]:
+) -> Generator[Certificate]:
     points = samples.points[positions.start : positions.stop]
     labels = samples.labels[positions.start : positions.stop]
     if question.eps is None:

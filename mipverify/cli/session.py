@@ -16,7 +16,7 @@ from mipverify.cli.answers import answers
 from mipverify.cli.arguments import Question, SampleArguments
 from mipverify.cli.console import LiveProgress, Terminal
 from mipverify.cli.exit_codes import ExitCode, exit_code
-from mipverify.cli.interrupts import held_back
+from mipverify.cli.interrupts import held_back, raised_within
 from mipverify.cli.numerals import seconds_text
 from mipverify.cli.profile_lines import profile_lines
 from mipverify.cli.run_folder import RunFolder
@@ -117,8 +117,8 @@ def _answer_all(session: Session) -> ExitCode:
 
 def _take_answers(session: Session, live: LiveProgress | None) -> None:
     found = answers(session.network, session.samples, session.question, session.options, session.workers)
-    for position, (answer, seconds) in enumerate(_timed(found)):
-        with held_back():
+    with raised_within(found) as items:
+        for position, (answer, seconds) in enumerate(_timed(items)):
             record = _record(session, position, answer, seconds)
             LOGGER.info("sample %d: %s", record.index, _effort(record))
             if session.folder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -84,7 +84,7 @@ def certify_batch(
     domain: Domain = (0.0, 1.0),
     options: VerifyOptions | None = None,
     workers: int = 1,
-) -> Iterator[Certificate]:
+) -> Generator[Certificate]:
     """A verdict at radius eps for every sample, in order, each as soon as its batch is done.
 
     Args:
@@ -127,7 +127,7 @@ def distance_batch(
     domain: Domain = (0.0, 1.0),
     options: VerifyOptions | None = None,
     workers: int = 1,
-) -> Iterator[Certificate]:
+) -> Generator[Certificate]:
     """[lower, upper] on the minimal distortion of every sample, like `certify_batch` without a radius.
 
     Args:
@@ -152,7 +152,7 @@ def distance_batch(
 
 def _answers(
     network: Network, queries: Sequence[Query], *, eps: float | None, options: VerifyOptions, workers: int
-) -> Iterator[Certificate]:
+) -> Generator[Certificate]:
     if workers < 1:
         raise QueryError(f"workers must be at least 1, got {workers}")
     if workers == 1 or len(batches(queries, options)) <= 1:

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from mipverify.errors import SoundnessError
@@ -39,7 +39,7 @@ class Part:
 
 def answer_in_processes(
     network: Network, queries: Sequence[Query], *, eps: float | None, options: VerifyOptions, workers: int
-) -> Iterator[Certificate]:
+) -> Generator[Certificate]:
     """The certificates of the queries, in order; batches are those of a serial run.
 
     Should a worker die, or a batch fail in an unexpected way, each of its queries is asked once more,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from mipverify.frontend.network import Network
 from mipverify.problem.query import Query
@@ -14,13 +14,18 @@ from mipverify.verify.options import VerifyOptions
 
 def answer_here(
     network: Network, queries: Sequence[Query], *, eps: float | None, options: VerifyOptions
-) -> Iterator[Certificate]:
+) -> Generator[Certificate]:
     """The certificates of the queries in order, each as soon as its batch is done.
 
     Raises:
         QueryError: the device asked for does not exist; at once, before anything is asked for.
     """
     engine = Engine(network, options)
-    return (
-        certificate for batch in batches(queries, options) for certificate in answer(engine, batch, eps=eps)
-    )
+    return _batch_by_batch(engine, batches(queries, options), eps)
+
+
+def _batch_by_batch(
+    engine: Engine, parts: Sequence[Sequence[Query]], eps: float | None
+) -> Generator[Certificate]:
+    for part in parts:
+        yield from answer(engine, part, eps=eps)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from math import ceil
 
 import numpy as np
@@ -38,10 +39,11 @@ def batches(queries: Sequence[Query], options: VerifyOptions) -> list[Sequence[Q
     return [queries[first : first + size] for first in range(0, len(queries), size)]
 
 
-def answer(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> Iterator[Certificate]:
+def answer(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> Generator[Certificate]:
     """One certificate a query of one batch, in order, when the whole batch is done.
 
-    On KeyboardInterrupt every query is answered with what is known of it, then the interrupt is raised again.
+    On KeyboardInterrupt, thrown in between two certificates or raised by the work, every query is answered
+    with what is known of it, then the interrupt is raised again.
 
     Args:
         engine: the network and how to answer.
@@ -56,7 +58,13 @@ def answer(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> It
             _climb(engine, cases, measure if eps is None else decide)
     except KeyboardInterrupt:
         interrupted = True
-    yield from (case.certificate() for case in cases)
+    waiting = deque(case.certificate() for case in cases)
+    while waiting:
+        try:
+            while waiting:
+                yield waiting.popleft()
+        except KeyboardInterrupt:
+            interrupted = True
     if interrupted:
         raise KeyboardInterrupt
 

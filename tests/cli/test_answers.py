@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ def certificate(position: int) -> Certificate:
 
 @given(st.sets(st.integers(0, 11)), st.integers(1, 12), st.booleans())
 def test_a_failing_sample_costs_itself_and_no_other(broken: set[int], count: int, before: bool) -> None:
-    def ask(start: int, stop: int) -> Iterator[Certificate]:
+    def ask(start: int, stop: int) -> Generator[Certificate]:
         # A batch fails either where the broken sample stands, or before any of its samples is answered.
         if before and broken & set(range(start, stop)):
             raise SolverError("batch")
@@ -39,7 +40,7 @@ def test_a_failing_sample_costs_itself_and_no_other(broken: set[int], count: int
 
 @given(st.integers(1, 5), st.integers(0, 5))
 def test_a_batch_that_ends_early_leaves_errors_not_gaps(count: int, answered: int) -> None:
-    def ask(start: int, stop: int) -> Iterator[Certificate]:
+    def ask(start: int, stop: int) -> Generator[Certificate]:
         yield from (certificate(position) for position in range(start, min(stop, answered)))
 
     answers = list(one_each(ask, count))
@@ -49,7 +50,7 @@ def test_a_batch_that_ends_early_leaves_errors_not_gaps(count: int, answered: in
 
 @pytest.mark.parametrize("error", [SoundnessError("crossed"), QueryError("negative"), KeyboardInterrupt()])
 def test_what_concerns_the_whole_run_ends_it(error: BaseException) -> None:
-    def ask(start: int, stop: int) -> Iterator[Certificate]:
+    def ask(start: int, stop: int) -> Generator[Certificate]:
         assert (start, stop) == (0, 3)
         yield certificate(start)
         raise error
@@ -58,3 +59,23 @@ def test_what_concerns_the_whole_run_ends_it(error: BaseException) -> None:
     assert isinstance(next(answers), Certificate)
     with pytest.raises(type(error)):
         next(answers)
+
+
+@given(st.integers(1, 6), st.integers(1, 6))
+def test_an_interrupt_between_two_answers_still_yields_what_is_known(count: int, taken: int) -> None:
+    def ask(start: int, stop: int) -> Generator[Certificate]:
+        for position in range(start, stop):
+            with suppress(KeyboardInterrupt):
+                yield certificate(position)
+        raise KeyboardInterrupt
+
+    answers = one_each(ask, count)
+    found = [next(answers) for _ in range(min(taken, count))]
+
+    def rest() -> None:
+        found.append(answers.throw(KeyboardInterrupt))
+        found.extend(answers)
+
+    with pytest.raises(KeyboardInterrupt):
+        rest()
+    assert [answer.label for answer in found if isinstance(answer, Certificate)] == list(range(count))
