@@ -38,6 +38,26 @@ class QueryError(InputError):
     """A query is malformed: a negative radius, a label out of range, an empty region."""
 
 
+class PropertyError(InputError):
+    """A VNN-LIB property is malformed, or says what cannot be decided.
+
+    Args:
+        file: name of the property.
+        line: where in it, counted from 1.
+        reason: what is wrong, the token and the way out included.
+    """
+
+    def __init__(self, file: str, line: int, reason: str) -> None:
+        super().__init__(file, line, reason)
+        self.file = file
+        self.line = line
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """`file:line: reason`, as compilers say it."""
+        return f"{self.file}:{self.line}: {self.reason}"
+
+
 class MissingBoundError(MipverifyError):
     """A neuron has no finite bound where one is required; no default big-M is ever assumed."""
 
