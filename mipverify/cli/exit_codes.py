@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -32,3 +33,10 @@ def exit_code(summary: Summary) -> ExitCode:
     if summary.unknown or summary.errors or not summary.verified:
         return ExitCode.UNDECIDED
     return ExitCode.VERIFIED
+
+
+def verdict_code(verdicts: Sequence[str]) -> ExitCode:
+    """The code of verdicts on properties: `unsat` verifies, `sat` falsifies, all others leave open."""
+    if "sat" in verdicts:
+        return ExitCode.FALSIFIED
+    return ExitCode.VERIFIED if verdicts and set(verdicts) == {"unsat"} else ExitCode.UNDECIDED

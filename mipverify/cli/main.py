@@ -14,6 +14,7 @@ from mipverify.cli.certify import certify
 from mipverify.cli.distance import distance
 from mipverify.cli.exit_codes import ExitCode
 from mipverify.cli.inspect import inspect
+from mipverify.cli.vnnlib import vnnlib
 from mipverify.errors import InputError, MipverifyError, SoundnessError
 
 # Exit, Abort and every usage error; the last has no public name in typer.
@@ -62,6 +63,7 @@ app = typer.Typer(
 )
 app.command()(certify)
 app.command()(distance)
+app.command()(vnnlib)
 app.command()(inspect)
 
 

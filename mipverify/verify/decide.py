@@ -13,33 +13,41 @@ from mipverify.verify.bounding import bound, certified_radii, reachable
 from mipverify.verify.case import Case, shared_deadline, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
-from mipverify.verify.decision import settle
+from mipverify.verify.decision import glance, settle
 from mipverify.verify.engine import Engine
 from mipverify.verify.problem import OpenProblem
 
 INTERVAL_TRIALS = 12
 LINEAR_TRIALS = 5
+FEW = 200  # unstable neurons
 GRACE = 0.2  # seconds that the bracket may take however late it is
 
 
 def decide(engine: Engine, cases: Sequence[Case]) -> None:
     """Run the ladder over a batch of cases that share their norm; each ends as decided as it can be."""
     strongest = engine.strongest_bounds
-    states = _exclude_by_bounds(engine, cases, Method.INTERVAL)
+    states = exclude_by_bounds(engine, cases, Method.INTERVAL)
     if engine.options.attack:
-        _attack(engine, cases, quick=True)
+        attack(engine, cases, quick=True)
     if strongest > Method.INTERVAL:
-        states = _exclude_by_bounds(engine, cases, Method.LINEAR)
+        states = exclude_by_bounds(engine, cases, Method.LINEAR)
+    problems = {
+        case: OpenProblem(case.query, states[case], case.open_polytopes) for case in cases if case.open
+    }
+    # Where few neurons are unstable, the search is over before an attack that finds nothing.
+    few = {case for case, problem in problems.items() if problem.state.count_unstable(0) <= FEW}
+    for case in few:
+        problems[case] = glance(engine, case, problems[case])
     if engine.options.attack:
-        _attack(engine, cases, quick=False)
-    for case in cases:
+        attack(engine, cases, quick=False)
+    for case, problem in problems.items():
         if case.open:
             _bracket(engine, [case])
-            settle(engine, case, OpenProblem(case.query, states[case], case.open_polytopes))
+            settle(engine, case, problem, glanced=case in few)
     _bracket(engine, [case for case in cases if case.witness is not None])
 
 
-def _exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) -> dict[Case, PropagationState]:
+def exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) -> dict[Case, PropagationState]:
     """Drop the polytopes that bounds prove unreachable; a case without any is verified.
 
     Returns the bounds of each case that was still open before.
@@ -62,7 +70,7 @@ def _exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) ->
     return {case: state.only(sample) for sample, case in enumerate(todo)}
 
 
-def _attack(engine: Engine, cases: Sequence[Case], *, quick: bool) -> None:
+def attack(engine: Engine, cases: Sequence[Case], *, quick: bool) -> None:
     """Look for counterexamples; the quick round is one short ascent from the centre a target."""
     todo = [case for case in cases if case.open]
     if not todo:

@@ -1,0 +1,41 @@
+"""A limit in wall time, whatever the work is at."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass
+class Alarm:
+    """Whether the time was up before the block was done."""
+
+    rang: bool = False
+
+
+@contextmanager
+def interrupted_after(seconds: float) -> Iterator[Alarm]:
+    """Raise KeyboardInterrupt in the block after that time, as Ctrl-C would: every stage knows how to stop.
+
+    Only the main thread of a system with interval timers can be interrupted; elsewhere the deadlines of
+    the stages alone keep the limit.
+    """
+    alarm = Alarm()
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield alarm
+        return
+
+    def ring(_number: int, _frame: object) -> None:
+        alarm.rang = True
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    try:
+        yield alarm
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
