@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from mipverify.frontend.datasets import load_dataset
     from mipverify.frontend.network import Network
     from mipverify.frontend.network import load_network as load
+    from mipverify.frontend.vnnlib.property import Property, load_property, read_property
     from mipverify.runs.api import certify, certify_batch, distance_batch, minimal_distortion
+    from mipverify.runs.properties import verify_property
     from mipverify.verify.certificate import Certificate, Evidence, Status
     from mipverify.verify.options import VerifyOptions
+    from mipverify.verify.property import PropertyAnswer, PropertyWitness, Verdict
     from mipverify.verify.record import Record, record_of
 
 __version__ = "0.1.0"
@@ -29,8 +32,12 @@ __all__ = [
     "Dataset",
     "Evidence",
     "Network",
+    "Property",
+    "PropertyAnswer",
+    "PropertyWitness",
     "Record",
     "Status",
+    "Verdict",
     "VerifyOptions",
     "__version__",
     "certify",
@@ -38,8 +45,11 @@ __all__ = [
     "distance_batch",
     "load",
     "load_dataset",
+    "load_property",
     "minimal_distortion",
+    "read_property",
     "record_of",
+    "verify_property",
 ]
 
 _HOMES = {
@@ -47,16 +57,23 @@ _HOMES = {
     "Dataset": ("mipverify.frontend.dataset", "Dataset"),
     "Evidence": ("mipverify.verify.certificate", "Evidence"),
     "Network": ("mipverify.frontend.network", "Network"),
+    "Property": ("mipverify.frontend.vnnlib.property", "Property"),
+    "PropertyAnswer": ("mipverify.verify.property", "PropertyAnswer"),
+    "PropertyWitness": ("mipverify.verify.property", "PropertyWitness"),
     "Record": ("mipverify.verify.record", "Record"),
     "Status": ("mipverify.verify.certificate", "Status"),
+    "Verdict": ("mipverify.verify.property", "Verdict"),
     "VerifyOptions": ("mipverify.verify.options", "VerifyOptions"),
     "certify": ("mipverify.runs.api", "certify"),
     "certify_batch": ("mipverify.runs.api", "certify_batch"),
     "distance_batch": ("mipverify.runs.api", "distance_batch"),
     "load": ("mipverify.frontend.network", "load_network"),
     "load_dataset": ("mipverify.frontend.datasets", "load_dataset"),
+    "load_property": ("mipverify.frontend.vnnlib.property", "load_property"),
     "minimal_distortion": ("mipverify.runs.api", "minimal_distortion"),
+    "read_property": ("mipverify.frontend.vnnlib.property", "read_property"),
     "record_of": ("mipverify.verify.record", "record_of"),
+    "verify_property": ("mipverify.runs.properties", "verify_property"),
 }
 
 

@@ -47,7 +47,7 @@ class PropertyArguments:
         typer.Option(
             "--time-limit",
             metavar="S",
-            help="Seconds a property, loading included; with --instances at most this, whatever the row says.",
+            help="Seconds a property, loading included; with --instances the limit of a row may be lower.",
             rich_help_panel=cli.EFFORT,
             show_default=f"{DEFAULT_LIMIT:g}, or what the row says",
         ),
