@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mipverify.graph.operators import Float64Array
-from mipverify.search.node_bounds import NodeBounds, NodeOptions
+from mipverify.search.node_bounds import Attained, NodeBounds, NodeOptions
 from mipverify.search.nodes import Frontier, Nodes, join
 
 Phases = dict[int, NDArray[np.int8]]
@@ -106,7 +106,7 @@ class _Step:
 
     def settle(self, nodes: Nodes, options: NodeOptions, frontier: Frontier) -> bool:
         """Whether a counterexample turned up while the nodes were bounded."""
-        improved, points = self.bounds.improve(nodes, options)
+        improved, attained = self.bounds.improve(nodes, options)
         hopeful = improved.bound > 0
         closed = torch.zeros_like(hopeful)
         if bool(hopeful.any()):
@@ -116,7 +116,7 @@ class _Step:
             return False
         # What single precision closed and double precision did not is split further like any other.
         still = replace(still, bound=still.bound.clamp(max=0.0))
-        if self.accept(_promising(self.bounds, still, points[~closed])):
+        if self.accept(_promising(attained, ~closed)):
             return True
         splittable = still.choices[:, 0] >= 0
         for target, phases in zip(still.target[~splittable].tolist(), still.phases[~splittable], strict=True):
@@ -126,14 +126,11 @@ class _Step:
         return False
 
 
-def _promising(bounds: NodeBounds, nodes: Nodes, points: Tensor, count: int = 2) -> Float64Array:
-    """The minimisers whose own target has the largest margin, [count, n]."""
-    with torch.no_grad():
-        outputs = bounds.fast.network(points)
-    targets = bounds.fast_targets
-    value = (outputs * targets.rows[nodes.target]).sum(1) + targets.constants[nodes.target]
-    best = value.topk(min(count, len(value)), largest=False).indices
-    return points[best].double().cpu().numpy()
+def _promising(attained: Attained, open_: Tensor, count: int = 2) -> Float64Array:
+    """The points of open nodes at which the margin of the node's own target is largest, [count, n]."""
+    values = attained.values[open_]
+    best = values.topk(min(count, len(values)), largest=False).indices
+    return attained.points[open_][best].double().cpu().numpy()
 
 
 def _children(bounds: NodeBounds, parents: Nodes) -> Nodes:

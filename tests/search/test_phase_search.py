@@ -65,8 +65,8 @@ def test_closed_nodes_hold_no_unsafe_point(seed: int, norm: Norm) -> None:
         torch.full((12,), -torch.inf),
         torch.full((12, 3), -1),
     )
-    improved, points = bounds.improve(nodes, NodeOptions(steps=3))
-    assert points.shape == (12, graph.input_size)
+    improved, attained = bounds.improve(nodes, NodeOptions(steps=3))
+    assert attained.points.shape == (12, graph.input_size)
     closed = bounds.certify(nodes) | bounds.certify(improved)
     for point in exact_points(rng, ball, 12):
         values = exact_values(graph, point)
