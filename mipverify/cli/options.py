@@ -130,7 +130,7 @@ BoundsOption = Annotated[
     typer.Option(
         "--bounds",
         metavar="METHOD",
-        help="Strongest bounds before a solver: interval, linear or optimised.",
+        help="Strongest bounds before a verdict's program: interval, linear, optimised, lp or mip.",
         rich_help_panel=EFFORT,
     ),
 ]

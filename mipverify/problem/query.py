@@ -68,7 +68,7 @@ def _beats_label(num_classes: int, label: int, target: int, alpha: float) -> Pol
         )
     row = np.zeros((1, num_classes))
     row[0, target], row[0, label] = 1.0, -1.0
-    return Polytope(row, np.array([alpha]), target)
+    return Polytope(row, np.array([alpha], dtype=np.float64), target)
 
 
 def check_fits(graph: Graph, query: Query) -> None:

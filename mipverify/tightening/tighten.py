@@ -59,6 +59,7 @@ class TighteningResult:
             uses the bounds.
         empty: proven (unless `claimed`) that there is no point for which the bounds would have to hold.
         complete: the work was neither out of time nor interrupted.
+        interrupted: a solve was ended from outside (Ctrl-C): the caller passes that on.
     """
 
     bounds: NetworkBounds
@@ -69,6 +70,7 @@ class TighteningResult:
     claimed: bool = False
     empty: bool = False
     complete: bool = True
+    interrupted: bool = False
 
 
 def tighten(
@@ -191,7 +193,15 @@ class _Tightening:
         stabilised = before - self.bounds.num_unstable(self.graph)
         seconds = time.perf_counter() - begin
         return TighteningResult(
-            self.bounds, self.lps, self.mips, stabilised, seconds, self.claimed, self.empty, complete
+            self.bounds,
+            self.lps,
+            self.mips,
+            stabilised,
+            seconds,
+            self.claimed,
+            self.empty,
+            complete,
+            self.interrupted,
         )
 
     def _open(self, nodes: list[int]) -> list[IndexArray]:

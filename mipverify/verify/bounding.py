@@ -38,8 +38,13 @@ def reachable(
 
     A polytope {y : M y >= q} is missed when some row has max (M y - q) < 0 over the region; the
     maximum is bounded with all rounding covered: by `method`, or, since a few rows cost little whatever
-    gave the neurons their bounds, by linear relaxation where the options allow it.
+    gave the neurons their bounds, by intervals and then linear relaxation where the options allow it.
     """
+    if method is None:
+        candidates = reachable(engine, state, queries, candidates, method=Method.INTERVAL)
+        if engine.strongest_bounds == Method.INTERVAL:
+            return candidates
+        method = Method.LINEAR
     rows, offsets, samples = [], [], []
     for sample, (query, wanted) in enumerate(zip(queries, candidates, strict=True)):
         for position in wanted:
@@ -55,9 +60,8 @@ def reachable(
         network.tensor(np.concatenate(samples)),
         rows=network.tensor(np.concatenate(rows)),
     )
-    chosen = min(Method.LINEAR, engine.strongest_bounds) if method is None else method
     low = engine.propagator.minimise(
-        state, forms, method=chosen, out_of_time=None if deadline is None else deadline.expired
+        state, forms, method=method, out_of_time=None if deadline is None else deadline.expired
     )
     # low <= min of -M y, computed below the true minimum; adding q rounds once more.
     total = low.cpu().numpy() + np.concatenate(offsets)

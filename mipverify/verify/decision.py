@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mipverify.bounds.network_bounds import Method
+from mipverify.verify.aims import Aims
 from mipverify.verify.case import Case, timed
-from mipverify.verify.certificate import Evidence, Stage
+from mipverify.verify.certificate import Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import decide_by_mip
 from mipverify.verify.problem import OpenProblem, bound_outputs, optimise_neurons, optimise_outputs
 from mipverify.verify.searching import decide_by_search
+from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
 SEARCH_SHARE = 0.6  # of the time given, before the program gets the rest
 GLANCE = 1.0  # seconds of search before slopes are optimised for every neuron
+LP_SHARE = 0.2  # of the time left, for linear programs over the region, and again for those about targets
 PROGRAM_SIZE = 300  # unstable neurons up to which a program is worth its time beside the search
 
 
@@ -26,40 +30,82 @@ def worth_a_program(engine: Engine, problem: OpenProblem) -> bool:
     return engine.options.engine == "mip"
 
 
-def settle(engine: Engine, case: Case, problem: OpenProblem, *, share: float = 1.0) -> None:
+def glance(engine: Engine, case: Case, problem: OpenProblem) -> OpenProblem:
+    """Slopes optimised for the targets alone, and a moment of search: what that leaves open."""
+    whole = Deadline(case.remaining())
+    if engine.strongest_bounds >= Method.OPTIMISED:
+        problem = _strengthen(engine, case, problem, optimise_outputs, whole)
+        if engine.options.engine in ("auto", "search") and _undecided(case, problem):
+            problem = _search(engine, case, problem, Deadline(min(GLANCE, whole.seconds / 4)))
+    return problem
+
+
+def settle(
+    engine: Engine, case: Case, problem: OpenProblem, *, share: float = 1.0, glanced: bool = False
+) -> None:
     """Exclude every target from the region, or find a witness inside it, or run out of time.
 
-    Cheap things first: slopes optimised for the targets alone, a glance by the search, slopes optimised
-    for every open neuron (which may cost more than the glance), the search, and last the program. With
-    engine `auto` the search goes before the program: see decision 4 for
-    what was measured. With `none` only bounds are made.
+    Cheap things first: a glance, slopes optimised for every open neuron (which may cost more than the
+    glance), the search, linear programs for the neurons that a target's program would have to branch on,
+    and last this program. With engine `auto` the search goes before the program: see decision 4 for what
+    was measured. Linear programs that are asked for go before the search. With `none` only bounds are made.
 
     Args:
         engine: the network and how to answer.
         case: what is found goes here.
         problem: the region, bounded by plain linear relaxation, and its open targets.
         share: of the case's remaining time that may be used.
+        glanced: whether `glance` has looked at the problem.
     """
     whole = Deadline(share * case.remaining())
-    searched = engine.options.engine in ("auto", "search")
-    optimised = engine.strongest_bounds >= Method.OPTIMISED
-    if optimised:
-        problem = _strengthen(engine, case, problem, optimise_outputs, whole)
-    if optimised and searched and _undecided(case, problem):
-        problem = decide_by_search(engine, case, problem, Deadline(min(GLANCE, whole.seconds / 4)))
-        case.close(Stage.SEARCH)
-    if optimised and _undecided(case, problem):
-        problem = _strengthen(engine, case, problem, optimise_neurons, whole)
+    aims = Aims(problem.query)
+    if not glanced:
+        problem = glance(engine, case, problem)
+    problem = _better_bounds(engine, case, problem, aims, whole)
     program = worth_a_program(engine, problem)
-    if searched and _undecided(case, problem):
+    if engine.options.engine in ("auto", "search") and _undecided(case, problem):
         part = SEARCH_SHARE if program else 1.0
-        problem = decide_by_search(engine, case, problem, Deadline(part * whole.remaining()))
-        case.close(Stage.SEARCH)
+        problem = _search(engine, case, problem, Deadline(part * whole.remaining()))
     if program and _undecided(case, problem):
-        with timed([case], Stage.BOUNDS):
-            bound_outputs(engine, problem)
-        decide_by_mip(engine, case, problem, whole)
-        case.close(Stage.MIP)
+        if engine.strongest_bounds == Method.OPTIMISED:
+            problem = _aim(engine, case, problem, aims, whole)
+        if _undecided(case, problem):
+            _program(engine, case, problem, aims, whole)
+
+
+def _better_bounds(
+    engine: Engine, case: Case, problem: OpenProblem, aims: Aims, whole: Deadline
+) -> OpenProblem:
+    """What the options ask for: slopes optimised for all open neurons, and linear programs for them."""
+    if engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
+        problem = _strengthen(engine, case, problem, optimise_neurons, whole)
+    if engine.strongest_bounds >= Method.LP and _undecided(case, problem):
+        problem = tighten_region(engine, case, problem, Deadline(LP_SHARE * whole.remaining()))
+    if engine.strongest_bounds >= Method.LP and _undecided(case, problem):
+        problem = _aim(engine, case, problem, aims, whole)
+    return problem
+
+
+def _search(engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline) -> OpenProblem:
+    left = decide_by_search(engine, case, problem, deadline)
+    case.close(Stage.SEARCH)
+    # Its leaves may rest on a solver's word: what is left of the problem then does not say so itself.
+    fewer = len(left.polytopes) < len(problem.polytopes)
+    return replace(left, claimed=problem.claimed or fewer)
+
+
+def _aim(engine: Engine, case: Case, problem: OpenProblem, aims: Aims, whole: Deadline) -> OpenProblem:
+    with timed([case], Stage.BOUNDS):
+        problem = bound_outputs(engine, problem)
+    part = Deadline(LP_SHARE * whole.remaining())
+    return tighten_for_targets(engine, case, problem, aims, part)
+
+
+def _program(engine: Engine, case: Case, problem: OpenProblem, aims: Aims, deadline: Deadline) -> None:
+    with timed([case], Stage.BOUNDS):
+        problem = bound_outputs(engine, problem)
+    decide_by_mip(engine, case, problem, aims, deadline)
+    case.close(Stage.MIP)
 
 
 def _undecided(case: Case, problem: OpenProblem) -> bool:
@@ -79,7 +125,7 @@ def _strengthen(
     with timed([case], Stage.BOUNDS):
         stronger = effort(engine, problem, deadline)
         if not stronger.polytopes:
-            case.exclude(problem.query.region.radius, Evidence.BOUND_PROPAGATION)
+            case.exclude(problem.query.region.radius, stronger.evidence)
     case.close(Stage.BOUNDS)
     if stronger.state is not problem.state:
         case.note_bounds(stronger.state)

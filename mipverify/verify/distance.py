@@ -96,8 +96,7 @@ def _close(engine: Engine, case: Case, strongest: Method) -> None:
     if case.open and engine.options.engine in ("auto", "mip"):
         problem = _bounded(engine, case, strongest, case.upper * (1 - case.gap / 2))
         if case.open and worth_a_program(engine, problem):
-            bound_outputs(engine, problem)
-            close_by_mip(engine, case, problem)
+            close_by_mip(engine, case, bound_outputs(engine, problem))
 
 
 def _approach(engine: Engine, case: Case, strongest: Method) -> None:

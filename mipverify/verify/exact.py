@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from mipverify.attack.replay import replay
+from mipverify.bounds.network_bounds import NetworkBounds
 from mipverify.encoding.encode import Encoding, Objective, Phases, encode
 from mipverify.milp.result import SolveResult, Termination
 from mipverify.problem.witness import Witness
 from mipverify.solvers.solver import SolveOptions
+from mipverify.verify.aims import Aims
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
@@ -25,27 +27,36 @@ RELATIVE_SLACK = 1e-6
 RELATIVE_DISTANCE_SLACK = 2e-6
 
 
-def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline) -> bool:
+def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem, aims: Aims, deadline: Deadline) -> None:
     """Maximise the margin of one target after the other, until one is reached or all are excluded.
 
-    One program a target, each with the others' constraints left out, proved two to five times faster
-    than one joint program or plain feasibility (`benchmarks/PERFORMANCE.md`).
+    One program a target, each with the others' constraints left out and with the bounds that hold for
+    its own unsafe points, proved two to five times faster than one joint program or plain feasibility
+    (`benchmarks/PERFORMANCE.md`).
 
-    Returns whether the radius of the problem was proven free of unsafe points (the solver's claim). A
-    point that reaches a target becomes the case's witness.
+    Targets that the solver excludes are noted in `aims`; once these are all, the radius of the problem is
+    free of unsafe points (the solver's claim). A point that reaches a target becomes the case's witness.
     """
     case.num_unstable = problem.bounds.num_unstable(engine.network.graph)
-    left = list(_most_promising_first(engine, problem))
-    while left and not deadline.expired():
+    for polytope in problem.most_allowed_first():
+        if polytope in aims.excluded:
+            continue
+        if deadline.expired():
+            return
         with timed([case], Stage.MIP):
-            excluded, result = examine(engine, case, problem, left[0], time_limit=deadline.remaining())
+            excluded, result = examine(
+                engine,
+                case,
+                problem,
+                polytope,
+                time_limit=deadline.remaining(),
+                bounds=aims.bounds_for(problem, polytope),
+            )
         _pass_on_interrupt(result)
         if case.reached(problem.query.region.radius) or not excluded:
-            return False
-        left.pop(0)
-    if not left:
-        case.exclude(problem.query.region.radius, Evidence.SOLVER_CLAIM)
-    return not left
+            return
+        aims.excluded.add(polytope)
+    aims.conclude(case, problem)
 
 
 def examine(
@@ -56,18 +67,23 @@ def examine(
     *,
     time_limit: float,
     phases: Phases | None = None,
+    bounds: NetworkBounds | None = None,
 ) -> tuple[bool, SolveResult]:
-    """Is one target excluded? The solver looks for a margin >= 0, and stops as soon as it has one."""
+    """Is one target excluded? The solver looks for a margin >= 0, and stops as soon as it has one.
+
+    `bounds` need to hold for the unsafe points of this target alone; by default those of the problem.
+    """
     encoding = encode(
         engine.network.graph,
         problem.query,
-        problem.bounds,
+        problem.bounds if bounds is None else bounds,
         objective=Objective.WORST,
         polytopes=(polytope,),
         phases=phases,
     )
     slack = _slack(engine, problem)
-    # The cost is minus the margin: a cost >= slack for every point means a margin <= -slack everywhere.
+    # The cost is minus the margin: a cost >= slack for every point of the program, which holds every unsafe
+    # one, means a margin <= -slack for all of them: there are none.
     options = SolveOptions(time_limit=time_limit, cutoff=slack, target=0.0)
     result = _solve(engine, case, encoding, options)
     if result.termination in (Termination.CUTOFF, Termination.INFEASIBLE):
@@ -77,19 +93,6 @@ def examine(
     if result.point is not None and result.objective is not None and result.objective <= slack:
         case.offer(_witness_from(engine, case, problem, encoding, result))
     return False, result
-
-
-def _most_promising_first(engine: Engine, problem: OpenProblem) -> list[int]:
-    """The open targets by what the bounds on the outputs still allow them, largest first."""
-    output = engine.network.graph.output
-    low, up = problem.bounds.lower[output], problem.bounds.upper[output]
-
-    def allowed(polytope: int) -> float:
-        rows = problem.query.unsafe[polytope].matrix
-        highest = np.maximum(rows, 0) @ up + np.minimum(rows, 0) @ low
-        return float((highest - problem.query.unsafe[polytope].offset).min())
-
-    return sorted(problem.polytopes, key=allowed, reverse=True)
 
 
 def close_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mipverify.errors import QueryError
 
 ENGINES = ("auto", "search", "mip", "none")
-BOUND_METHODS = ("interval", "linear", "optimised")
+BOUND_METHODS = ("interval", "linear", "optimised", "lp", "mip")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,11 @@ class VerifyOptions:
         restarts: random restarts of the attack, per target.
         attack_steps: gradient steps of one restart.
         batch_size: samples bounded and attacked together; None for what suits the device and their number.
-        bounds: strongest bound method before the solver: `interval`, `linear` or `optimised`.
+        bounds: strongest bounds of the neurons: `interval`, `linear` (relaxation), `optimised` (its slopes);
+            `lp`: linear programs for all neurons still open, over the region and then for each target;
+            `mip`: for each target short mixed-integer programs, too, used by its own program alone since
+            they rest on the solver's word. With `optimised`, few open neurons are given linear programs
+            for each target before a program of it is solved.
         attack: whether to attack at all (without it every counterexample comes from the solver).
         profile: whether certificates carry a `Profile`.
     """

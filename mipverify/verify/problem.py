@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
+
 from mipverify.bounds.network_bounds import Method, NetworkBounds
 from mipverify.bounds.state import PropagationState
 from mipverify.problem.query import Query
 from mipverify.verify.bounding import bound, reachable
+from mipverify.verify.certificate import Evidence
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 
@@ -22,11 +25,13 @@ class OpenProblem:
         query: the query, its radius possibly shrunk.
         state: bounds over its region, of one sample.
         polytopes: positions of the unsafe polytopes that are still reachable.
+        claimed: the others were excluded with the help of a solver's word.
     """
 
     query: Query
     state: PropagationState
     polytopes: tuple[int, ...]
+    claimed: bool = False
 
     @cached_property
     def bounds(self) -> NetworkBounds:
@@ -39,6 +44,23 @@ class OpenProblem:
         bounds = self.state.bounds(0)
         bounds.check()
         return bounds
+
+    @property
+    def evidence(self) -> Evidence:
+        """What an exclusion of all polytopes left, by bounds with rounding covered, would rest on."""
+        return Evidence.SOLVER_CLAIM if self.claimed else Evidence.BOUND_PROPAGATION
+
+    def most_allowed_first(self) -> tuple[int, ...]:
+        """The open polytopes by the margin that the bounds on the outputs still allow, largest first."""
+        output = self.state.network.graph.output
+        low, up = self.bounds.lower[output], self.bounds.upper[output]
+
+        def allowed(polytope: int) -> float:
+            rows = self.query.unsafe[polytope].matrix
+            highest = np.maximum(rows, 0) @ up + np.minimum(rows, 0) @ low
+            return float((highest - self.query.unsafe[polytope].offset).min())
+
+        return tuple(sorted(self.polytopes, key=allowed, reverse=True))
 
 
 def open_problem(
@@ -72,9 +94,10 @@ def optimise_neurons(engine: Engine, problem: OpenProblem, deadline: Deadline) -
         known=problem.state,
         out_of_time=deadline.expired,
     )
-    return optimise_outputs(engine, OpenProblem(problem.query, state, problem.polytopes), deadline)
+    return optimise_outputs(engine, replace(problem, state=state), deadline)
 
 
-def bound_outputs(engine: Engine, problem: OpenProblem) -> None:
+def bound_outputs(engine: Engine, problem: OpenProblem) -> OpenProblem:
     """Bounds on all outputs, which a program needs, by linear relaxation."""
     engine.propagator.refine_output(problem.state)
+    return replace(problem)  # the bounds for the encoder are gathered anew

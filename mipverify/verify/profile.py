@@ -23,7 +23,8 @@ class LayerProfile:
         name: of the node.
         size: number of neurons.
         unstable: how many of them each rung (`interval`, `linear`, `optimised`, `lp`, `mip`) left open,
-            for the rungs that ran.
+            for the rungs that ran. Tightening may aim at one target at a time: then it counts what it left to
+            the program of a target, of the one that it left most to.
     """
 
     name: str
@@ -83,6 +84,13 @@ class Meter:
             self.lps += 1
             self.lp_seconds += result.seconds
 
+    def count_tightening(self, lps: int, mips: int, seconds: float) -> None:
+        """Add the programs of one tightening, its time in proportion to their numbers."""
+        self.lps += lps
+        self.mips += mips
+        self.lp_seconds += seconds * lps / max(1, lps + mips)
+        self.mip_seconds += seconds * mips / max(1, lps + mips)
+
 
 class MeteredSolver:
     """A solver whose calls are counted.
@@ -128,6 +136,10 @@ class Profiler:
         """Keep what the bounds of one sample leave open; `method` is that of the state if not given."""
         rung = state.method if method is None else method
         self.unstable[rung.name.lower()] = state.unstable_by_layer(sample)
+
+    def note_counts(self, rung: Method, counts: list[int]) -> None:
+        """Keep how many neurons of each ReLU node a rung leaves open."""
+        self.unstable[rung.name.lower()] = counts
 
     def since(self, before: Meter) -> None:
         """Charge this query with what the meter counted after it read `before`."""
