@@ -20,8 +20,8 @@ from mipverify.verify.box_query import as_float64, box_query, exact_point
 from mipverify.verify.case import Case
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
-from mipverify.verify.decide import attack, exclude_by_bounds
-from mipverify.verify.decision import settle
+from mipverify.verify.decide import FEW, attack, exclude_by_bounds
+from mipverify.verify.decision import glance, settle
 from mipverify.verify.engine import Engine, torch_threads
 from mipverify.verify.problem import OpenProblem, open_problem
 
@@ -110,6 +110,7 @@ class _Run:
         self.regions: dict[Case, PropertyRegion] = {}
         self.given_up: set[Case] = set()
         self.states: dict[Case, PropagationState] = {}
+        self.glanced: dict[Case, OpenProblem] = {}
         self.witness: PropertyWitness | None = None
         self.refused = False
 
@@ -126,6 +127,7 @@ class _Run:
             if self.witness is not None or self.deadline.expired():
                 return
             if len(regions) > size:
+                self.glanced.clear()
                 self.states.clear()  # made again for those that need them: all together may be large
         for _ in range(ROUNDS):
             self._settle_all()
@@ -186,14 +188,32 @@ class _Run:
         for case in cases:
             case.offer(confirm(engine.network, case.query, case.query.region.center))
             case.close(Stage.ATTACK)
-        for method, quick in ((Method.INTERVAL, True), (Method.LINEAR, False)):
-            if self._found(cases):
-                return
-            if method <= engine.strongest_bounds:
-                self.states |= exclude_by_bounds(engine, cases, method)
-            if engine.options.attack:
-                attack(engine, cases, quick=quick)
+        self.states |= exclude_by_bounds(engine, cases, Method.INTERVAL)
+        if engine.options.attack and not self._found(cases):
+            attack(engine, cases, quick=True)
+        if self._found(cases):
+            return
+        if engine.strongest_bounds > Method.INTERVAL:
+            self.states |= exclude_by_bounds(engine, cases, Method.LINEAR)
+        self._glance(cases)
+        if engine.options.attack and not self._found(cases):
+            attack(engine, cases, quick=False)
         self._found(cases)
+
+    def _glance(self, cases: Sequence[Case]) -> None:
+        """Where few neurons are unstable, the search is over before an attack that finds nothing."""
+        for case in cases:
+            problem = self._problem(case) if case.open else None
+            if problem is not None and problem.state.count_unstable(0) <= FEW:
+                self.glanced[case] = glance(self.engine, case, problem)
+
+    def _problem(self, case: Case) -> OpenProblem:
+        """The case as its bounds left it; they are made again if they were not kept."""
+        state = self.states.get(case)
+        if state is not None:
+            return OpenProblem(case.query, state, case.open_polytopes)
+        engine = self.engine
+        return open_problem(engine, case.query, case.open_polytopes, engine.strongest_bounds, case.deadline())
 
     def _settle_all(self) -> None:
         """Each open region gets an equal share of the time left."""
@@ -209,19 +229,9 @@ class _Run:
 
     def _settle(self, cases: Sequence[Case]) -> None:
         for case in cases:
-            state = self.states.get(case)
-            problem = (
-                OpenProblem(case.query, state, case.open_polytopes)
-                if state is not None
-                else open_problem(
-                    self.engine,
-                    case.query,
-                    case.open_polytopes,
-                    self.engine.strongest_bounds,
-                    case.deadline(),
-                )
-            )
-            settle(self.engine, case, problem)
+            glanced = self.glanced.pop(case, None)
+            problem = self._problem(case) if glanced is None else glanced
+            settle(self.engine, case, problem, glanced=glanced is not None)
         self._found(cases)
 
     def _found(self, cases: Sequence[Case]) -> bool:
