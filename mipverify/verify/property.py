@@ -23,6 +23,7 @@ from mipverify.verify.deadline import Deadline
 from mipverify.verify.decide import FEW, attack, exclude_by_bounds
 from mipverify.verify.decision import glance, settle
 from mipverify.verify.engine import Engine, torch_threads
+from mipverify.verify.extended import with_inputs
 from mipverify.verify.problem import OpenProblem, open_problem
 
 ROUNDS = 3  # times that regions left open may share what time is left
@@ -94,6 +95,8 @@ def decide_property(engine: Engine, wanted: Property, deadline: Deadline) -> Pro
             "the network ends in a softmax, which has no exact encoding: "
             "remove it from the file and state the property on the logits"
         )
+    if wanted.relates_inputs:
+        engine = Engine(with_inputs(engine.network), engine.options)
     run = _Run(engine, wanted, deadline)
     with torch_threads(engine.options.threads):
         run.decide()
@@ -250,10 +253,10 @@ class _Run:
         reference = self.engine.network(as_float64(inputs))
         if not float(case.query.margin(reference)) >= 0:
             return None
-        outputs = [Fraction(value) for value in witness.outputs.tolist()]
-        if not self.property.holds(inputs, outputs):
+        outputs = witness.outputs[: self.property.declarations.num_outputs]
+        if not self.property.holds(inputs, [Fraction(value) for value in outputs.tolist()]):
             return None
-        return PropertyWitness(inputs, witness.point, witness.outputs)
+        return PropertyWitness(inputs, witness.point, outputs)
 
     def _climb(self, cases: Sequence[Case], ladder: Callable[[Sequence[Case]], None]) -> None:
         """Run a stage; when a batch fails, each of its cases alone, so that one failure stays one."""

@@ -28,8 +28,6 @@ AFTER = HEAD.count("\n") + BOX.count("\n") + 1  # the line after the unit box
         (asserting("(<= (+) 1)"), AFTER, "has no arguments"),
         (asserting("Y_0"), AFTER, "expected a formula such as"),
         (asserting("(<= Y_0 1) (<= Y_1 1)"), AFTER, "an assertion holds one formula"),
-        (asserting("(<= X_0 X_1)"), AFTER, "relates an input to other variables"),
-        (asserting("(<= X_0 Y_1)"), AFTER, "'(<= X_0 Y_1)'"),
         (asserting("(>= (+ (* 0.1234567890123456789 Y_0) Y_1) 1)"), AFTER, "15 digits"),
         (asserting("(<= Y_0 1)") + ")", AFTER + 1, "')' closes nothing"),
         (asserting("(or (<= Y_0 1)"), AFTER, "never closed"),

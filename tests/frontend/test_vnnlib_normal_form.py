@@ -15,6 +15,7 @@ from tests.oracles.vnnlib_trees import NUM_INPUTS, Point, Tree, points, property
 def in_union(wanted: Property, point: Point) -> bool:
     """Whether the point lies in a region, in exact arithmetic on the numbers that the stages are given."""
     inputs, outputs = point
+    columns = outputs + inputs if wanted.relates_inputs else outputs
     for region in wanted.regions:
         box = region.box()
         if not all(
@@ -25,7 +26,7 @@ def in_union(wanted: Property, point: Point) -> bool:
         for polytope in region.unsafe:
             rows = zip(polytope.matrix, polytope.offset, strict=True)
             if all(
-                sum(Fraction(float(c)) * y for c, y in zip(row, outputs, strict=True))
+                sum(Fraction(float(c)) * y for c, y in zip(row, columns, strict=True))
                 >= Fraction(float(bound))
                 for row, bound in rows
             ):

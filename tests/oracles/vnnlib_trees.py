@@ -86,6 +86,7 @@ outputs = st.builds(
 operators = st.sampled_from(["<=", ">=", "<=", ">=", "=", "==", "<", ">"])
 sides = st.one_of(
     st.tuples(inputs, numbers),
+    st.tuples(inputs, outputs | inputs),
     st.tuples(numbers, inputs),
     st.tuples(outputs, numbers),
     st.tuples(outputs, outputs),

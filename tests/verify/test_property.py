@@ -144,6 +144,21 @@ def test_equality_counts_and_strict_inequality_does_not() -> None:
     assert refused.reason is not None
 
 
+def test_inputs_related_to_each_other_and_to_outputs() -> None:
+    """f(x) = x on the unit box: x_0 + x_1 <= 1 and y_1 >= x_0 + 0.5 leave a triangle."""
+    triangle = ("(<= (+ X_0 X_1) 1)", "(>= Y_1 (+ X_0 0.5))")
+    answer = verify_property(identity(), read_property(asserting(*triangle)), options=OPTIONS)
+    assert answer.verdict is Verdict.SAT
+    assert answer.witness is not None
+    first, second = answer.witness.inputs
+    assert first + second <= 1
+    assert second >= first + Fraction(1, 2)
+    assert answer.witness.outputs.shape == (2,)
+    outside = read_property(asserting(*triangle, "(>= Y_0 0.26)"))
+    assert outside.relates_inputs
+    assert verify_property(identity(), outside, options=OPTIONS).verdict is Verdict.UNSAT
+
+
 def test_no_box_is_unsat() -> None:
     answer = verify_property(identity(), read_property(asserting("(>= X_0 2)")), options=OPTIONS)
     assert (answer.verdict, answer.num_regions) == (Verdict.UNSAT, 0)

@@ -35,6 +35,7 @@ class PropertyRegion:
     Attributes:
         lower, upper: the sides of the box, exactly, [n] each.
         unsafe: a union of polytopes; each encloses the one of the text, up to the rounding of its offset.
+            Their columns are the outputs, followed by the inputs if the property relates those to others.
     """
 
     lower: tuple[Fraction, ...]
@@ -50,7 +51,7 @@ class PropertyRegion:
 
 @dataclass(frozen=True, slots=True)
 class _Clause:
-    """A conjunction: intervals of some inputs, and rows on the outputs."""
+    """A conjunction: intervals of some inputs, and rows for all other constraints."""
 
     intervals: dict[Variable, tuple[Side, Side]]
     rows: tuple[Atom, ...]
@@ -65,8 +66,8 @@ def property_regions(
     """The union of all points at which every formula holds, one region an input box; empty boxes are dropped.
 
     Raises:
-        PropertyError: constraints between inputs, or between inputs and outputs; an input without a finite
-            interval; more than `MAX_CLAUSES` disjuncts.
+        PropertyError: an input without a finite interval; coefficients beyond float64; more than
+            `MAX_CLAUSES` disjuncts.
     """
     shared: dict[int, tuple[_Clause, list[tuple[Atom, ...]]]] = {}
     for clause in _clauses(All(tuple(formulas)), error):
@@ -75,6 +76,9 @@ def property_regions(
     grouped: dict[_Sides, list[tuple[Atom, ...]]] = {}
     for clause, disjuncts in shared.values():
         grouped.setdefault(_sides(clause.intervals, declarations, error), []).extend(disjuncts)
+    every = (atom for disjuncts in grouped.values() for rows in disjuncts for atom in rows)
+    related = any(variable >= 0 for atom in every for variable in atom.form.terms)
+    width = declarations.num_outputs + (declarations.num_inputs if related else 0)
     polytopes: dict[tuple[int, ...], Polytope] = {}
     regions = []
     for (lower, upper), disjuncts in grouped.items():
@@ -82,7 +86,7 @@ def property_regions(
         for rows in disjuncts:
             key = tuple(map(id, rows))
             if key not in polytopes:
-                polytopes[key] = _polytope(rows, declarations.num_outputs, error)
+                polytopes[key] = _polytope(rows, declarations.num_outputs, width, error)
             unsafe.append(polytopes[key])
         regions.append(PropertyRegion(lower, upper, tuple(unsafe)))
     return tuple(regions)
@@ -91,12 +95,12 @@ def property_regions(
 def _clauses(formula: Formula, error: ErrorAt) -> list[_Clause]:
     """The formula as a disjunction of clauses; those with an empty interval are left out."""
     if isinstance(formula, Atom):
-        clause = _conjoined([formula], error)
+        clause = _conjoined([formula])
         return [] if clause is None else [clause]
     if not isinstance(formula, All):
         return _checked(list(chain.from_iterable(_clauses(part, error) for part in formula.parts)), error)
     atoms, others = _flattened(formula)
-    first = _conjoined(atoms, error)
+    first = _conjoined(atoms)
     found = [] if first is None else [first]
     for other in others:
         if not found:
@@ -135,15 +139,15 @@ def _refuse(error: ErrorAt) -> None:
     raise error(0, f"the property has more than {MAX_CLAUSES} disjuncts when it is multiplied out: split it")
 
 
-def _conjoined(atoms: Sequence[Atom], error: ErrorAt) -> _Clause | None:
+def _conjoined(atoms: Sequence[Atom]) -> _Clause | None:
     """One clause of many atoms; None where an input has nothing left."""
     intervals: dict[Variable, tuple[Side, Side]] = {}
     rows = []
     for atom in atoms:
-        if all(variable < 0 for variable in atom.form.terms):
+        if len(atom.form.terms) > 1 or min(atom.form.terms) < 0:
             rows.append(atom)
             continue
-        variable, interval = _interval(atom, error)
+        variable, interval = _interval(atom)
         met = _met(intervals.get(variable, (None, None)), interval)
         if met is None:
             return None
@@ -151,14 +155,8 @@ def _conjoined(atoms: Sequence[Atom], error: ErrorAt) -> _Clause | None:
     return _Clause(intervals, tuple(rows))
 
 
-def _interval(atom: Atom, error: ErrorAt) -> tuple[Variable, tuple[Side, Side]]:
+def _interval(atom: Atom) -> tuple[Variable, tuple[Side, Side]]:
     """The input that an atom constrains, and to what."""
-    if len(atom.form.terms) != 1:
-        raise error(
-            atom.offset,
-            "the constraint {} relates an input to other variables: "
-            "inputs may be compared with numbers only, outputs with outputs and numbers",
-        )
     ((variable, coefficient),) = atom.form.terms.items()
     side = -atom.form.constant / coefficient
     return variable, (side, None) if coefficient > 0 else (None, side)
@@ -200,26 +198,26 @@ def _sides(
     return tuple(lower), tuple(upper)
 
 
-def _polytope(rows: Sequence[Atom], num_outputs: int, error: ErrorAt) -> Polytope:
-    """The closed polytope of some rows; of none, all outputs, as the row 0 >= 0."""
-    matrix, offset = np.zeros((max(1, len(rows)), num_outputs)), np.zeros(max(1, len(rows)))
+def _polytope(rows: Sequence[Atom], num_outputs: int, width: int, error: ErrorAt) -> Polytope:
+    """The closed polytope of some rows; of none, everything, as the row 0 >= 0."""
+    matrix, offset = np.zeros((max(1, len(rows)), width)), np.zeros(max(1, len(rows)))
     for position, atom in enumerate(rows):
-        matrix[position], offset[position] = _row(atom, num_outputs, error)
+        offset[position] = _fill(matrix[position], atom, num_outputs, error)
     return Polytope(matrix, offset)
 
 
-def _row(atom: Atom, num_outputs: int, error: ErrorAt) -> tuple[Float64Array, float]:
-    """Coefficients, exactly, and the offset, rounded down: a row that holds wherever the atom does."""
+def _fill(row: Float64Array, atom: Atom, num_outputs: int, error: ErrorAt) -> float:
+    """Enter the coefficients, exactly; the offset, rounded down: a row that holds wherever the atom does."""
     scaled = _scaled(atom.form)
-    row = np.zeros(num_outputs)
     for variable, coefficient in scaled.terms.items():
-        row[-1 - variable] = value = float(coefficient)
+        value = float(coefficient)
+        row[-1 - variable if variable < 0 else num_outputs + variable] = value
         if Fraction(value) != coefficient:
             raise error(
                 atom.offset,
                 "the coefficients in {} cannot be held exactly in float64: write them with 15 digits at most",
             )
-    return row, below(-scaled.constant)
+    return below(-scaled.constant)
 
 
 def _scaled(form: Linear) -> Linear:

@@ -36,6 +36,12 @@ class Property:
     regions: tuple[PropertyRegion, ...]
     assertions: tuple[Form, ...]
 
+    @property
+    def relates_inputs(self) -> bool:
+        """Whether some constraint relates an input to other variables: then polytopes speak of (f(a), a)."""
+        width = self.declarations.num_outputs
+        return any(part.matrix.shape[1] > width for region in self.regions[:1] for part in region.unsafe[:1])
+
     def holds(self, inputs: Sequence[Fraction], outputs: Sequence[Fraction]) -> bool:
         """Whether the text is true of these numbers, in exact arithmetic and by an evaluation of its own."""
         return holds_at(self.declarations, self.assertions, inputs, outputs)
