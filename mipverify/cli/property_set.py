@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,13 @@ from mipverify.cli.instances import Instance, read_instances
 from mipverify.cli.property_outcome import load_engine, outcome_of
 from mipverify.cli.property_text import HEADER, STYLES, Row, row_json, row_line, summary_lines
 from mipverify.cli.vnnlib import DEFAULT_LIMIT, PropertyArguments, write_result
-from mipverify.errors import InputError, SoundnessError
+from mipverify.errors import MipverifyError, SoundnessError
 from mipverify.verify.options import VerifyOptions
 
 if TYPE_CHECKING:
     from mipverify.verify.engine import Engine
+
+LOGGER = logging.getLogger(__name__)
 
 
 def answer_set(arguments: PropertyArguments, table: Path) -> ExitCode:
@@ -74,8 +77,13 @@ def _answer(arguments: PropertyArguments, instance: Instance, engines: _Engines)
         return Row(
             instance, outcome_of(instance.network, instance.property, options=options, engines=engines)
         )
-    except InputError as error:
+    except SoundnessError:
+        raise
+    except MipverifyError as error:
         return Row(instance, None, str(error))
+    except Exception as error:  # a defect: of this instance, as far as anyone can tell
+        LOGGER.exception("%s %s failed", instance.network_name, instance.property_name)
+        return Row(instance, None, f"{type(error).__name__}: {error}")
 
 
 def _show(arguments: PropertyArguments, terminal: Terminal, rows: list[Row]) -> None:

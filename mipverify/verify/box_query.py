@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +14,9 @@ from mipverify.graph.operators import Float64Array
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.problem.region import Ball, Box
+from mipverify.problem.witness import Witness
+
+INSIDE = 1e-6  # of the size of the outputs
 
 
 def box_query(region: PropertyRegion) -> Query:
@@ -26,6 +30,27 @@ def box_query(region: PropertyRegion) -> Query:
     center = np.clip(nearest32(_middle(box)), ceil32(box.lower), floor32(box.upper))
     reach = float(np.maximum(box.upper - center, center - box.lower).max(initial=0.0))
     return Query(Ball(center, 2 * reach + 1, Norm.LINF, box), region.unsafe)
+
+
+def pulled_in(query: Query, near: Witness | None) -> Query:
+    """The query with every side that has room ended one float32 number further inside, and raised offsets.
+
+    Args:
+        query: of a box.
+        near: a point with margin >= 0, whose outputs tell how far offsets are raised.
+    """
+    box = query.region.domain
+    low = np.nextafter(ceil32(box.lower).astype(np.float32), np.float32(np.inf)).astype(np.float64)
+    up = np.nextafter(floor32(box.upper).astype(np.float32), np.float32(-np.inf)).astype(np.float64)
+    room = low < up
+    inner = Box(np.where(room, low, box.lower), np.where(room, up, box.upper))
+    center = np.clip(query.region.center, inner.lower, inner.upper)
+    size = 1.0 if near is None else float(np.abs(near.outputs).max())
+    raised = tuple(
+        replace(part, offset=part.offset + INSIDE * size * np.abs(part.matrix).sum(axis=1))
+        for part in query.unsafe
+    )
+    return replace(query, region=replace(query.region, center=center, domain=inner), unsafe=raised)
 
 
 def exact_point(region: PropertyRegion, point: Float64Array) -> tuple[Fraction, ...] | None:

@@ -14,9 +14,11 @@ from mipverify.errors import QueryError, SoundnessError
 from mipverify.frontend.vnnlib.normal_form import PropertyRegion
 from mipverify.frontend.vnnlib.property import Property
 from mipverify.graph.operators import Float64Array
+from mipverify.problem.query import Query
 from mipverify.problem.witness import Witness
 from mipverify.verify.batch import LARGEST_BATCH
-from mipverify.verify.box_query import as_float64, box_query, exact_point
+from mipverify.verify.bounding import bound
+from mipverify.verify.box_query import as_float64, box_query, exact_point, pulled_in
 from mipverify.verify.case import Case
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
@@ -24,9 +26,12 @@ from mipverify.verify.decide import FEW, attack, exclude_by_bounds
 from mipverify.verify.decision import glance, settle
 from mipverify.verify.engine import Engine, torch_threads
 from mipverify.verify.extended import with_inputs
-from mipverify.verify.problem import OpenProblem, open_problem
+from mipverify.verify.problem import OpenProblem
 
 ROUNDS = 3  # times that regions left open may share what time is left
+LITTLE = 0.05  # of the time: who has no more left has run out of it
+MOST_BOXES = 256  # in one batch
+COEFFICIENTS = 1 << 25  # of all relaxations of a batch, about
 
 
 class Verdict(StrEnum):
@@ -115,11 +120,13 @@ class _Run:
         self.states: dict[Case, PropagationState] = {}
         self.glanced: dict[Case, OpenProblem] = {}
         self.witness: PropertyWitness | None = None
-        self.refused = False
+        self.winner: Case | None = None
+        self.refused: set[Case] = set()  # those whose witness does not make the text true
+        self.inside: set[Case] = set()
 
     def decide(self) -> None:
         """Screen every box, then settle what is left."""
-        size = self.engine.options.batch_size or LARGEST_BATCH[self.engine.device.type]
+        size = self._batch_size()
         regions = self.property.regions
         for first in range(0, len(regions), size):
             part = [self._begin(region) for region in regions[first : first + size]]
@@ -134,21 +141,29 @@ class _Run:
                 self.states.clear()  # made again for those that need them: all together may be large
         for _ in range(ROUNDS):
             self._settle_all()
+        for case in [case for case in self.regions if case in self.refused]:
+            if self.witness is None and not self.deadline.expired():
+                self._climb([self._inside(case)], self._settle)
+
+    def _batch_size(self) -> int:
+        """How many boxes are bounded and attacked together: more of them where the network is small."""
+        chosen = self.engine.options.batch_size
+        if chosen is not None:
+            return chosen
+        values = sum(node.size for node in self.engine.network.graph.nodes)
+        least = LARGEST_BATCH[self.engine.device.type]
+        return max(least, min(MOST_BOXES, COEFFICIENTS // values**2))
 
     def answer(self) -> PropertyAnswer:
         """The verdict on what is known now."""
-        cases = self.regions
+        cases = [case for case in self.regions if case not in self.inside]
         left = [case for case in cases if not case.excludes(case.query.region.radius)]
         num_open = len(left) + len(self.property.regions) - len(cases)
-        verdict = Verdict.UNKNOWN if self.refused or any(case.error for case in left) else Verdict.TIMEOUT
-        if self.witness is not None:
-            verdict = Verdict.SAT
-        elif not num_open:
-            verdict = Verdict.UNSAT
-        elif not self.deadline.expired():
-            verdict = Verdict.UNKNOWN
+        verdict = self._verdict(left, num_open)
         stages = [case.decided_by for case in cases if case.decided_by is not None]
         solver = any(case.evidence is Evidence.SOLVER_CLAIM for case in cases)
+        if self.winner is not None:
+            stages = [self.winner.decided_by or Stage.ATTACK]
         decided = verdict in (Verdict.SAT, Verdict.UNSAT)
         return PropertyAnswer(
             verdict=verdict,
@@ -162,6 +177,16 @@ class _Run:
             reason=None if decided else self._reason(left),
         )
 
+    def _verdict(self, left: Sequence[Case], num_open: int) -> Verdict:
+        if self.witness is not None:
+            return Verdict.SAT
+        if not num_open:
+            return Verdict.UNSAT
+        if self.refused or any(case.error for case in left):
+            return Verdict.UNKNOWN
+        short = self.deadline.remaining() <= LITTLE * self.deadline.seconds
+        return Verdict.TIMEOUT if short else Verdict.UNKNOWN
+
     def _reason(self, left: Sequence[Case]) -> str | None:
         errors = [case.error for case in left if case.error is not None]
         if errors:
@@ -171,7 +196,20 @@ class _Run:
         return None
 
     def _begin(self, region: PropertyRegion) -> Case:
-        query = box_query(region)
+        return self._case(region, box_query(region))
+
+    def _inside(self, refused: Case) -> Case:
+        """The box and the polytopes pulled in a little, to find a point that equality does not decide.
+
+        What is proven of this case says nothing about the property.
+        """
+        region = self.regions[refused]
+        case = self._case(region, pulled_in(refused.query, refused.witness))
+        case.limit = self.deadline.remaining()
+        self.inside.add(case)
+        return case
+
+    def _case(self, region: PropertyRegion, query: Query) -> Case:
         case = Case(
             query=query,
             label=0,
@@ -215,8 +253,9 @@ class _Run:
         state = self.states.get(case)
         if state is not None:
             return OpenProblem(case.query, state, case.open_polytopes)
-        engine = self.engine
-        return open_problem(engine, case.query, case.open_polytopes, engine.strongest_bounds, case.deadline())
+        method = min(Method.LINEAR, self.engine.strongest_bounds)
+        state = bound(self.engine, [case.query], method=method, deadline=case.deadline())
+        return OpenProblem(case.query, state, case.open_polytopes)
 
     def _settle_all(self) -> None:
         """Each open region gets an equal share of the time left."""
@@ -232,6 +271,8 @@ class _Run:
 
     def _settle(self, cases: Sequence[Case]) -> None:
         for case in cases:
+            if case in self.inside and self.engine.options.attack:
+                attack(self.engine, [case], quick=False)
             glanced = self.glanced.pop(case, None)
             problem = self._problem(case) if glanced is None else glanced
             settle(self.engine, case, problem, glanced=glanced is not None)
@@ -242,7 +283,10 @@ class _Run:
         for case in cases:
             if self.witness is None and case.witness is not None:
                 self.witness = self._accepted(self.regions[case], case, case.witness)
-                self.refused = self.refused or self.witness is None
+                if self.witness is None:
+                    self.refused.add(case)
+                else:
+                    self.winner = case
         return self.witness is not None
 
     def _accepted(self, region: PropertyRegion, case: Case, witness: Witness) -> PropertyWitness | None:

@@ -142,6 +142,17 @@ def test_equality_counts_and_strict_inequality_does_not() -> None:
     refused = verify_property(identity(), strict, options=OPTIONS)
     assert refused.verdict is Verdict.UNKNOWN
     assert refused.reason is not None
+    assert refused.num_open == 1
+
+
+@pytest.mark.parametrize("bound", ["0.25", "0.75"])
+def test_points_inside_are_found_where_those_on_the_boundary_do_not_count(bound: str) -> None:
+    """The centre (0.5, 0.5) has y_0 = y_1, and attacks end in corners: both are excluded."""
+    text = asserting("(> Y_0 Y_1)", "(not (>= X_0 1))", f"(< {bound} X_0)", "(> X_1 0)")
+    wanted = read_property(text)
+    answer = verify_property(identity(), wanted, options=OPTIONS)
+    assert answer.verdict is Verdict.SAT
+    assert_witness(identity(), wanted, answer)
 
 
 def test_inputs_related_to_each_other_and_to_outputs() -> None:

@@ -18,7 +18,7 @@ from mipverify.problem.query import Query
 def witness_text(declarations: Declarations, inputs: Sequence[Fraction], outputs: Float64Array) -> str:
     """The point and its outputs [m], with all their digits, as the version of the property writes them.
 
-    Version 1: `((X_0 v)`, ..., `(Y_0 v))`. Version 2: each tensor's name, type and shape on a line, then
+    Version 1: `((X_0 v)`, ..., `(Y_0 v))`, one pair a line. Version 2: each tensor's name, type and shape on a line, then
     its elements in C order, one a line.
     """
     values = [_number(number) for number in inputs], [_number(Fraction(y)) for y in outputs.tolist()]
@@ -27,7 +27,7 @@ def witness_text(declarations: Declarations, inputs: Sequence[Fraction], outputs
         return "\n".join(line for tensor, part in parts for line in (_heading(tensor), *part))
     parts_of_1 = zip("XY", values, strict=True)
     pairs = [f"({kind}_{k} {value})" for kind, part in parts_of_1 for k, value in enumerate(part)]
-    return "(" + "\n".join(pairs) + ")"
+    return "(" + "\n ".join(pairs) + ")"
 
 
 def classification_text(network: Network, query: Query, *, title: str) -> str:

@@ -1,0 +1,68 @@
+"""The alarm that keeps a limit in wall time."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from mipverify.cli.property_outcome import load_engine, outcome_of
+from mipverify.cli.time_limit import interrupted_after
+from mipverify.verify.engine import Engine
+from mipverify.verify.options import VerifyOptions
+from tests.cli.conftest import MLP, Invoke
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
+
+
+def busy(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+def test_work_that_does_not_look_at_the_clock_is_interrupted() -> None:
+    with pytest.raises(KeyboardInterrupt), interrupted_after(0.05) as alarm:  # noqa: PT012
+        busy(60)
+    assert alarm.rang
+
+
+def test_work_that_is_done_is_not() -> None:
+    before = signal.getsignal(signal.SIGALRM)
+    with interrupted_after(60) as alarm:
+        pass
+    assert not alarm.rang
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_other_threads_have_no_alarm() -> None:
+    rang: list[bool] = []
+
+    def work() -> None:
+        with interrupted_after(0.01) as alarm:
+            busy(0.1)
+        rang.append(alarm.rang)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert rang == [False]
+
+
+def test_an_instance_ends_though_its_network_never_loads(tmp_path: Path, invoke: Invoke) -> None:
+    path = tmp_path / "p.vnnlib"
+    assert invoke("export", MLP, "--eps", "0.05", "--vnnlib", path).exit_code == 0
+
+    def slow(network: Path, options: VerifyOptions) -> Engine:
+        busy(60)
+        return load_engine(network, options)
+
+    begun = time.monotonic()
+    outcome = outcome_of(Path(MLP), path, options=VerifyOptions(time_limit=0.5), engines=slow)
+    assert (outcome.verdict, outcome.answer) == ("timeout", None)
+    assert outcome.text() == "timeout\n"
+    assert outcome.seconds <= time.monotonic() - begun
