@@ -25,7 +25,7 @@ def busy(seconds: float) -> None:
 
 
 def test_work_that_does_not_look_at_the_clock_is_interrupted() -> None:
-    with pytest.raises(KeyboardInterrupt), interrupted_after(0.05) as alarm:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), interrupted_after(0.05) as alarm:
         busy(60)
     assert alarm.rang
 

@@ -18,8 +18,8 @@ from mipverify.problem.query import Query
 def witness_text(declarations: Declarations, inputs: Sequence[Fraction], outputs: Float64Array) -> str:
     """The point and its outputs [m], with all their digits, as the version of the property writes them.
 
-    Version 1: `((X_0 v)`, ..., `(Y_0 v))`, one pair a line. Version 2: each tensor's name, type and shape on a line, then
-    its elements in C order, one a line.
+    Version 1: `((X_0 v)`, ..., `(Y_0 v))`, one pair a line. Version 2: each tensor's name, type and shape on
+    a line, then its elements in C order, one a line.
     """
     values = [_number(number) for number in inputs], [_number(Fraction(y)) for y in outputs.tolist()]
     if declarations.tensors is not None:
