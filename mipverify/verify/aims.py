@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mipverify.bounds.network_bounds import NetworkBounds
+import numpy as np
+from numpy.typing import NDArray
+
+from mipverify.bounds.network_bounds import NetworkBounds, Phase
 from mipverify.errors import SoundnessError
 from mipverify.problem.query import Query
 from mipverify.verify.case import Case
 from mipverify.verify.certificate import Evidence
 from mipverify.verify.problem import OpenProblem
+
+Phases = dict[int, NDArray[np.int8]]
 
 
 @dataclass(eq=False)
@@ -28,7 +33,7 @@ class Aims:
     excluded: set[int] = field(default_factory=set)
 
     def bounds_for(self, problem: OpenProblem, polytope: int) -> NetworkBounds:
-        """Bounds for a program about one polytope.
+        """Bounds that hold for the unsafe points of one polytope.
 
         Raises:
             SoundnessError: the problem is about another query.
@@ -36,6 +41,26 @@ class Aims:
         if problem.query is not self.query:
             raise SoundnessError("bounds for the unsafe points of one query were asked for another")
         return self.aimed.get(polytope, problem.bounds)
+
+    def for_program(self, problem: OpenProblem, polytope: int) -> tuple[NetworkBounds, Phases]:
+        """Bounds for the program about one polytope, and phases to impose in it.
+
+        The program takes a stable neuron for affine wherever it goes. Where that holds for the unsafe points
+        alone, points beyond would be none of the network: the phase is imposed instead, as h >= 0 or h <= 0.
+        """
+        aimed, region = self.bounds_for(problem, polytope), problem.bounds
+        graph = problem.state.network.graph
+        lower, upper = list(aimed.lower), list(aimed.upper)
+        phases: Phases = {}
+        for relu in graph.relus:
+            now = aimed.phases(graph, relu)
+            fixed = (region.phases(graph, relu) == Phase.UNSTABLE) & (now != Phase.UNSTABLE)
+            if fixed.any():
+                phases[relu] = np.where(fixed, now, Phase.UNSTABLE).astype(np.int8)
+                for node in (graph.nodes[relu].inputs[0], relu):
+                    lower[node] = np.where(fixed, region.lower[node], lower[node])
+                    upper[node] = np.where(fixed, region.upper[node], upper[node])
+        return replace(aimed, lower=tuple(lower), upper=tuple(upper)), phases
 
     def conclude(self, case: Case, problem: OpenProblem) -> None:
         """When a solver excluded all that is open, the radius is free of unsafe points, by its word."""

@@ -44,13 +44,15 @@ def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem, aims: Aims, 
         if deadline.expired():
             return
         with timed([case], Stage.MIP):
+            bounds, phases = aims.for_program(problem, polytope)
             excluded, result = examine(
                 engine,
                 case,
                 problem,
                 polytope,
                 time_limit=deadline.remaining(),
-                bounds=aims.bounds_for(problem, polytope),
+                phases=phases,
+                bounds=bounds,
             )
         _pass_on_interrupt(result)
         if case.reached(problem.query.region.radius) or not excluded:
