@@ -3,21 +3,27 @@
     python benchmarks/ladder.py models/mnist_conv_robust.onnx --eps 0.1 -n 20 --csv ladder.csv
     python benchmarks/ladder.py models/mnist_conv_plain.onnx --eps 0.02 -n 20 --ladders linear whole textbook
 
-The ladders, each with everything of the one before it:
+Ladders of bounds alone, each with everything of the one before it, and of bounds and programs:
 
     interval    interval arithmetic, margins included (above it, margins are bounded by linear relaxation)
     linear      linear relaxation of what intervals leave open
     optimised   slopes optimised for margins and open neurons
-    attack      gradient attack, replayed
+    lp          linear programs for open neurons, over the region and for each target
+    mip         one mixed-integer program a target
+
+Ladders with attack and search, each with everything of the one before it:
+
+    attack      `optimised`, and gradient attack, replayed
     search      branch-and-bound over phases
-    whole       mixed-integer programs for what the search leaves: the default
+    whole       linear and mixed-integer programs for what the search leaves: the default
 
-and the textbook method for comparison:
+For comparison, without relaxation, attack and search:
 
-    textbook    interval arithmetic and mixed-integer programs, no relaxation and no attack
+    intervals+mip   interval arithmetic, and one mixed-integer program a target that it leaves open
+    textbook        intervals, linear programs for every unstable neuron, one joint program for all targets
 
 One row a ladder on stdout, with the number of samples that each of its rungs decided; one row a ladder and
-sample in the CSV file.
+sample in the CSV file. Ends with status 1 if two ladders contradict each other.
 """
 
 from __future__ import annotations
@@ -32,6 +38,8 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
+from textbook import certify_by_the_book
+
 import mipverify
 from mipverify.bounds.network_bounds import Method
 from mipverify.frontend.layout import flat_inputs
@@ -43,12 +51,16 @@ LADDERS = {
     "interval": {"bounds": "interval", "attack": False, "engine": "none"},
     "linear": {"bounds": "linear", "attack": False, "engine": "none"},
     "optimised": {"bounds": "optimised", "attack": False, "engine": "none"},
+    "lp": {"bounds": "lp", "attack": False, "engine": "none"},
+    "mip": {"bounds": "lp", "attack": False, "engine": "mip"},
     "attack": {"bounds": "optimised", "attack": True, "engine": "none"},
     "search": {"bounds": "optimised", "attack": True, "engine": "search"},
     "whole": {"bounds": "optimised", "attack": True, "engine": "auto"},
-    "textbook": {"bounds": "interval", "attack": False, "engine": "mip"},
+    "intervals+mip": {"bounds": "interval", "attack": False, "engine": "mip"},
+    "textbook": {},
 }
-RUNGS = ("interval", "linear", "optimised", "attack", "search", "mip")
+RUNGS = ("interval", "linear", "optimised", "lp", "attack", "search", "mip")
+DECIDED = ("verified", "falsified")
 COLUMNS = (
     "ladder",
     "index",
@@ -97,13 +109,40 @@ def main() -> None:
     print(f"{network.name}, {chosen.norm} eps {chosen.eps:g}, {len(points)} samples of {dataset.name}")
     print(table_row("ladder", ("verified", "falsified", "unknown", "wrong", "seconds", "median", *RUNGS)))
     rows: list[list[object]] = []
+    verdicts: dict[str, list[str]] = {}
+    warm_up(network, points, labels, chosen)
     for name in chosen.ladders:
         found, wall = climb(network, points, labels, name, chosen)
+        verdicts[name] = [certificate.status.value for certificate in found]
         print(table_row(name, summary(found, wall)), flush=True)
         rows += [sample_row(name, chosen.start + k, certificate) for k, certificate in enumerate(found)]
         if chosen.csv:
             with chosen.csv.open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerows([COLUMNS, *rows])
+    against = contradictions(verdicts, chosen.start)
+    sys.exit("\n".join(against) if against else None)
+
+
+def warm_up(
+    network: mipverify.Network, points: Float64Array, labels: Sequence[int], chosen: argparse.Namespace
+) -> None:
+    """Load what the first sample would load: no ladder is charged with it."""
+    options = VerifyOptions(time_limit=5.0, device=chosen.device, solver=chosen.solver, engine="none")
+    list(
+        mipverify.certify_batch(
+            network, points[:1], labels[:1], eps=chosen.eps, norm=chosen.norm, options=options
+        )
+    )
+
+
+def contradictions(verdicts: dict[str, list[str]], start: int) -> list[str]:
+    """A line for each sample that one ladder verifies and another falsifies."""
+    lines = []
+    for position, statuses in enumerate(zip(*verdicts.values(), strict=True)):
+        if len(set(statuses).intersection(DECIDED)) > 1:
+            told = ", ".join(f"{name} {status}" for name, status in zip(verdicts, statuses, strict=True))
+            lines.append(f"sample {start + position}: {told}")
+    return lines
 
 
 def climb(
@@ -118,11 +157,10 @@ def climb(
         time_limit=chosen.time_limit, solver=chosen.solver, device=chosen.device, profile=True
     )
     options = replace(base, **LADDERS[ladder])  # type: ignore[arg-type]
+    certify = certify_by_the_book if ladder == "textbook" else mipverify.certify_batch
     began = time.perf_counter()
     found = []
-    for certificate in mipverify.certify_batch(
-        network, points, labels, eps=chosen.eps, norm=chosen.norm, options=options
-    ):
+    for certificate in certify(network, points, labels, eps=chosen.eps, norm=chosen.norm, options=options):
         found.append(certificate)
         print(f"{ladder} {len(found)}/{len(points)} {certificate.status}", file=sys.stderr)
     return found, time.perf_counter() - began
@@ -130,6 +168,8 @@ def climb(
 
 def rung_of(certificate: mipverify.Certificate) -> str | None:
     """The rung that decided: for bounds the last one that ran; None where nothing did."""
+    if certificate.decided_by == Stage.TIGHTENING:
+        return "lp"
     if certificate.decided_by != Stage.BOUNDS or certificate.profile is None:
         return certificate.decided_by.value if certificate.decided_by else None
     ran = [m.name.lower() for m in Method if certificate.profile.unstable(m.name.lower()) is not None]
@@ -169,7 +209,7 @@ def sample_row(ladder: str, index: int, certificate: mipverify.Certificate) -> l
 
 def table_row(name: str, cells: Sequence[object]) -> str:
     """A line of fixed width."""
-    return f"{name:<11}" + "".join(f"{cell!s:>10}" for cell in cells)
+    return f"{name:<14}" + "".join(f"{cell!s:>10}" for cell in cells)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NUMBER = 6
@@ -26,13 +30,19 @@ def test_ladders_agree_and_longer_ones_decide_more(tmp_path: Path) -> None:
     ladders: dict[str, list[dict[str, str]]] = {}
     for row in csv.DictReader(table.open()):
         ladders.setdefault(row["ladder"], []).append(row)
-    assert list(ladders) == ["interval", "linear", "optimised", "attack", "search", "whole", "textbook"]
+    bounds, programs = (
+        ["interval", "linear", "optimised", "lp"],
+        ["mip", "whole", "intervals+mip", "textbook"],
+    )
+    assert set(ladders) == {*bounds, "attack", "search", *programs}
     statuses = {name: [row["status"] for row in rows] for name, rows in ladders.items()}
     for rows in ladders.values():
         assert [int(row["index"]) for row in rows] == list(range(2, 2 + NUMBER))
-    assert statuses["whole"] == statuses["textbook"]
     assert "unknown" not in statuses["whole"]
-    for shorter, longer in (("interval", "linear"), ("linear", "optimised"), ("optimised", "attack")):
+    for name in programs:
+        assert statuses[name] == statuses["whole"]
+    assert all(int(row["lps"]) > 0 for row in ladders["textbook"])
+    for shorter, longer in (*pairwise(bounds), ("optimised", "attack"), ("attack", "search")):
         for before, after in zip(statuses[shorter], statuses[longer], strict=True):
             assert before in ("unknown", after)
     lines = done.stdout.splitlines()
@@ -44,3 +54,10 @@ def test_ladders_agree_and_longer_ones_decide_more(tmp_path: Path) -> None:
         # Every verdict belongs to one rung.
         by_rung = sum(int(cells[rung]) for rung in header[header.index("interval") :])
         assert by_rung == int(cells["verified"]) + int(cells["falsified"])
+
+
+def test_ladders_that_contradict_each_other_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    ladder = importlib.import_module("ladder")
+    told = {"whole": ["verified", "unknown", "falsified"], "textbook": ["verified", "verified", "verified"]}
+    assert ladder.contradictions(told, 5) == ["sample 7: whole falsified, textbook verified"]

@@ -29,6 +29,20 @@ def test_verdicts_agree_with_distances(invoke: Invoke) -> None:
     assert invoke("certify", MLP, "--index", "1", "--eps", above).exit_code == 1
 
 
+def test_the_gap_says_when_a_distance_is_closed(invoke: Invoke) -> None:
+    ask = ("distance", MLP, "-n", "2", "--json", "--gap")
+    exact, rough = (json_lines(invoke(*ask, gap).stdout) for gap in ("1e-4", "0.1"))
+    for tight, loose in zip(exact, rough, strict=True):
+        assert (tight["status"], loose["status"]) == ("verified", "verified")
+        assert tight["gap"] <= 1e-4 < loose["gap"] <= 0.1
+        for found in (tight, loose):
+            assert abs(found["gap"] - (1 - found["lower_bound"] / found["upper_bound"])) < 1e-12
+        # Both enclose the same distance.
+        assert max(tight["lower_bound"], loose["lower_bound"]) < min(
+            tight["upper_bound"], loose["upper_bound"]
+        )
+
+
 def test_l1_distances_are_at_least_the_linf_ones(invoke: Invoke) -> None:
     [l1] = json_lines(invoke("distance", MLP, "--index", "0", "--norm", "l1", "--json").stdout)
     [linf] = json_lines(invoke("distance", MLP, "--index", "0", "--json").stdout)
