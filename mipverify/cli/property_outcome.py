@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # The stages stop a little early by themselves, so that what they know can be said within the limit; the
 # alarm, a little later, is for whatever did not look at the clock.
-STAGE_RESERVE = (0.5, 0.05)  # seconds, or share of the limit, whichever is less
-ALARM_RESERVE = (0.1, 0.01)
+STAGE_RESERVE = (1.0, 0.05)  # seconds, or share of the limit, whichever is less
+ALARM_RESERVE = (0.4, 0.02)
 
 Engines = Callable[[Path, VerifyOptions], "Engine"]
 
@@ -51,12 +51,14 @@ class Outcome:
         return f"{self.verdict}\n{found}\n"
 
 
-def load_engine(network: Path, options: VerifyOptions) -> Engine:
-    """The network in `network`, ready for queries."""
+def load_engine(
+    network: Path, options: VerifyOptions, *, input_shape: tuple[int, ...] | None = None
+) -> Engine:
+    """The network in `network`, ready for queries; with its input shape if the file leaves that open."""
     from mipverify.frontend.network import load_network
     from mipverify.verify.engine import Engine
 
-    return Engine(load_network(network), options)
+    return Engine(load_network(network, input_shape=input_shape), options)
 
 
 def outcome_of(

@@ -33,7 +33,7 @@ def answer_set(arguments: PropertyArguments, table: Path) -> ExitCode:
     instances = read_instances(table)
     rows: list[Row] = []
     stopped: ExitCode | None = None
-    engines = _Engines()
+    engines = _Engines(arguments.shape())
     try:
         for instance in instances:
             rows.append(_answer(arguments, instance, engines))
@@ -61,12 +61,13 @@ def answer_set(arguments: PropertyArguments, table: Path) -> ExitCode:
 class _Engines:
     """The engine of the last network, which sets ask about many times in a row."""
 
-    def __init__(self) -> None:
+    def __init__(self, input_shape: tuple[int, ...] | None) -> None:
+        self._input_shape = input_shape
         self._last: tuple[Path, VerifyOptions, Engine] | None = None
 
     def __call__(self, network: Path, options: VerifyOptions) -> Engine:
         if self._last is None or self._last[:2] != (network, options):
-            self._last = (network, options, load_engine(network, options))
+            self._last = (network, options, load_engine(network, options, input_shape=self._input_shape))
         return self._last[2]
 
 

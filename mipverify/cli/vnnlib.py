@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mipverify.cli import options as cli
+from mipverify.cli import parsing
 from mipverify.cli.arguments import takes
 from mipverify.cli.exit_codes import ExitCode
 from mipverify.errors import QueryError
@@ -42,6 +44,7 @@ class PropertyArguments:
             show_default=False,
         ),
     ] = None
+    input_shape: cli.ShapeOption = None
     time_limit: Annotated[
         float | None,
         typer.Option(
@@ -89,6 +92,10 @@ class PropertyArguments:
             bounds=self.bounds,
         )
 
+    def shape(self) -> tuple[int, ...] | None:
+        """The input shape that was given; QueryError for a malformed one."""
+        return parsing.shape(self.input_shape, "--input-shape") if self.input_shape is not None else None
+
 
 @takes(PropertyArguments)
 def vnnlib(arguments: PropertyArguments) -> None:
@@ -118,12 +125,14 @@ def vnnlib(arguments: PropertyArguments) -> None:
 def _answer_one(arguments: PropertyArguments, network: Path, wanted: Path, start: float) -> ExitCode:
     from mipverify.cli.console import Terminal
     from mipverify.cli.exit_codes import verdict_code
-    from mipverify.cli.property_outcome import outcome_of
+    from mipverify.cli.property_outcome import load_engine, outcome_of
     from mipverify.cli.property_text import outcome_json, outcome_line
 
     terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
     limit = arguments.time_limit if arguments.time_limit is not None else DEFAULT_LIMIT
-    outcome = outcome_of(network, wanted, options=arguments.verify_options(limit), since=start)
+    engines = partial(load_engine, input_shape=arguments.shape())
+    options = arguments.verify_options(limit)
+    outcome = outcome_of(network, wanted, options=options, engines=engines, since=start)
     if arguments.results is not None:
         write_result(Path(arguments.results), outcome.text())
     terminal.result(outcome_json(outcome) if arguments.json else outcome.verdict)

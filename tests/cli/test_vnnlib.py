@@ -264,3 +264,12 @@ def test_real_sets(invoke: Invoke, tmp_path: Path, name: str, rows: int) -> None
     assert not any(record["contradicts"] for record in records)
     assert sum(record["verdict"] in ("sat", "unsat") for record in records) >= rows // 2
     assert all(record["seconds"] <= time.monotonic() - begun for record in records)
+
+
+def test_input_shape(invoke: Invoke, exported: Path) -> None:
+    result = invoke("vnnlib", MLP, exported, "--input-shape", "64", "-q")
+    assert (result.exit_code, result.stdout) == (0, "unsat\n")
+    result = invoke("vnnlib", MLP, exported, "--input-shape", "8,y")
+    assert result.exit_code == 2
+    assert "--input-shape" in result.stderr
+    assert invoke("vnnlib", MLP, exported, "--input-shape", "1,8,8").exit_code == 2
