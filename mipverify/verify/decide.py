@@ -19,7 +19,7 @@ from mipverify.verify.problem import OpenProblem
 
 INTERVAL_TRIALS = 12
 LINEAR_TRIALS = 5
-FEW = 200  # unstable neurons
+FEW = 200  # unstable neurons: then the search is tried before the long attack
 GRACE = 0.2  # seconds that the bracket may take however late it is
 
 
@@ -35,7 +35,7 @@ def decide(engine: Engine, cases: Sequence[Case]) -> None:
         case: OpenProblem(case.query, states[case], case.open_polytopes) for case in cases if case.open
     }
     # Where few neurons are unstable, the search is over before an attack that finds nothing.
-    few = {case for case, problem in problems.items() if problem.state.count_unstable(0) <= FEW}
+    few = [case for case, problem in problems.items() if problem.state.count_unstable(0) <= FEW]
     for case in few:
         problems[case] = glance(engine, case, problems[case])
     if engine.options.attack:

@@ -193,3 +193,27 @@ def test_the_same_seed_gives_the_same_records(invoke: Invoke) -> None:
         return [{**record, "seconds": None} for record in json_lines(result.stdout)]
 
     assert records() == records()
+
+
+def test_linear_programs_run_when_asked_for(invoke: Invoke) -> None:
+    ask = (
+        "certify",
+        MLP,
+        "--index",
+        "2",
+        "--eps",
+        "0.1",
+        "--engine",
+        "none",
+        "--json",
+        "--profile",
+        "--bounds",
+    )
+    [slopes], [programs] = (json_lines(invoke(*ask, bounds).stdout) for bounds in ("optimised", "lp"))
+    assert (slopes["status"], slopes["profile"]["lps"]) == ("unknown", 0)
+    assert (programs["status"], programs["decided_by"]) == ("verified", "tightening")
+    assert programs["evidence"] == "bound propagation"
+    assert programs["profile"]["lps"] > 0
+    assert "lp" in programs["profile"]["layers"][0]["unstable"]
+    refused = invoke("certify", MLP, "--eps", "0.1", "--bounds", "guess")
+    assert refused.exit_code == 2
