@@ -28,6 +28,7 @@ class ProgramDraft:
         self._row_upper: list[Float64Array] = []
         self._row_error: list[Float64Array] = []
         self.num_columns = 0
+        self.num_rows = 0
 
     def add_columns(self, lower: Float64Array, upper: Float64Array, *, integral: bool = False) -> IndexArray:
         """New columns with these bounds; returns their positions, [count]."""
@@ -40,7 +41,7 @@ class ProgramDraft:
 
     def add_rows(
         self, matrix: sparse.csr_array, lower: ArrayLike, upper: ArrayLike, error: ArrayLike = 0.0
-    ) -> None:
+    ) -> IndexArray:
         """Rows lower <= matrix @ v <= upper, divided by a power of two near their largest coefficient.
 
         Division by a power of two rounds nothing, and a solver's absolute tolerance then means the
@@ -53,10 +54,14 @@ class ProgramDraft:
             error: by how much matrix @ v may be wrong; rows are widened by it unless that is far below
                 the tolerance of any solver (`ERROR_LEFT_TO_THE_SOLVER`): an equality stays one, and
                 the program's `row_error` tells.
+
+        Returns:
+            Their positions, [rows].
         """
         count = matrix.shape[0]
+        positions = np.arange(self.num_rows, self.num_rows + count)
         if count == 0:
-            return
+            return positions
         wrong = np.broadcast_to(np.asarray(error, dtype=np.float64), (count,))
         sizes = np.maximum(row_maxima(matrix), wrong)
         unit = power_of_two(np.where(sizes > 0, np.clip(sizes, 2.0**-500, 2.0**500), 1.0))
@@ -68,6 +73,8 @@ class ProgramDraft:
         self._row_upper.append((np.asarray(upper, dtype=np.float64) + widening) / unit)
         rounding = _EPS * (_magnitude(lower) + _magnitude(upper) + wrong)  # of a widened side
         self._row_error.append(np.where(widening > 0, rounding, wrong) / unit)
+        self.num_rows += count
+        return positions
 
     def magnitudes(self) -> Float64Array:
         """Largest |v| of every column so far."""

@@ -84,8 +84,8 @@ def encode_relu(draft: ProgramDraft, form: AffineForm, layer: ReluLayer) -> tupl
     for part in (positive, negative):
         part.add(draft)
         blocks.append(part.block(layer))
-    _add_split_rows(draft, form, unstable, positive, negative)
-    blocks.extend(_add_phase_rows(draft, layer, unstable[imposed == 0], positive, negative))
+    split = _add_split_rows(draft, form, unstable, positive, negative)[imposed == 0]
+    blocks.extend(_add_phase_rows(draft, layer, unstable[imposed == 0], split, positive, negative))
     size = layer.lower.size
     parts = entry_rows(positive.neurons, positive.columns, positive.unit, (size, draft.num_columns))
     matrix = widen(value.matrix, draft.num_columns) + parts
@@ -173,7 +173,7 @@ def name_values(
 
 def _add_split_rows(
     draft: ProgramDraft, form: AffineForm, unstable: IndexArray, positive: _Part, negative: _Part
-) -> None:
+) -> IndexArray:
     """Rows z - s = h, for every unstable neuron; a part that the phase excludes is left out."""
     shape = (unstable.size, draft.num_columns)
     rows = widen(-form.matrix[unstable], draft.num_columns)
@@ -181,13 +181,18 @@ def _add_split_rows(
         where = np.searchsorted(unstable, part.neurons)
         rows = rows + entry_rows(where, part.columns, part.sign * part.unit, shape)
     constant = form.constant[unstable]
-    draft.add_rows(sparse.csr_array(rows), constant, constant, form.error[unstable])
+    return draft.add_rows(sparse.csr_array(rows), constant, constant, form.error[unstable])
 
 
 def _add_phase_rows(
-    draft: ProgramDraft, layer: ReluLayer, neurons: IndexArray, positive: _Part, negative: _Part
+    draft: ProgramDraft,
+    layer: ReluLayer,
+    neurons: IndexArray,
+    split: IndexArray,
+    positive: _Part,
+    negative: _Part,
 ) -> list[Block]:
-    """Rows z <= u b and s <= -l (1 - b), or their projection on z and s."""
+    """Rows z <= u b and s <= -l (1 - b), or their projection on z and s; `split` holds the rows of h."""
     if neurons.size == 0:
         return []
     z, z_limit = positive.take(neurons)
@@ -200,4 +205,4 @@ def _add_phase_rows(
     b = draft.add_columns(zeros, ones, integral=True)
     draft.add_rows(grouped_rows([z, b], [1.0, -z_limit], draft.num_columns), -np.inf, 0.0)
     draft.add_rows(grouped_rows([s, b], [1.0, s_limit], draft.num_columns), -np.inf, s_limit)
-    return [PhaseBlock(b, layer.relu, layer.argument, neurons)]
+    return [PhaseBlock(b, layer.relu, layer.argument, neurons, split, z, s)]

@@ -129,12 +129,18 @@ class PartBlock:
 
 @dataclass(frozen=True, eq=False)
 class PhaseBlock:
-    """v = 1 if h >= 0, else 0: the phases of unstable neurons."""
+    """v = 1 if h >= 0, else 0: the phases of unstable neurons.
+
+    `rows` are the positions of their rows z - s = h, `positive` and `negative` the columns z and s.
+    """
 
     columns: IndexArray
     relu: int
     argument: int
     neurons: IndexArray
+    rows: IndexArray
+    positive: IndexArray
+    negative: IndexArray
 
     def values_at(self, trace: Trace) -> Float64Array:
         """Phases of the neurons."""

@@ -28,6 +28,7 @@ from mipverify.milp.constant import solve_without_columns
 from mipverify.milp.dual_bound import safe_dual_bound
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.result import LpResult, SolveResult, Termination
+from mipverify.milp.rows import UpperRows, append_rows
 from mipverify.milp.scaling import power_of_two
 from mipverify.solvers.background import run_in_background
 from mipverify.solvers.cutoff import apply_cutoff
@@ -101,6 +102,7 @@ class HighsLp:
     def __init__(self, program: MixedIntegerProgram) -> None:
         check_program(program)
         self._program = replace(program, integral=np.zeros(program.num_columns, dtype=np.bool_))
+        self._widest = program.lower, program.upper
         self._scale = _cost_scale(program)
         self._highs, self._passed = _load(without_tiny_entries(self._program, SMALL_ENTRY), self._scale)
 
@@ -124,6 +126,28 @@ class HighsLp:
         new_lower[columns], new_upper[columns] = lower, upper
         self._program = replace(self._program, lower=new_lower, upper=new_upper)
         self._highs.changeColsBounds(columns.size, columns.astype(np.int32), lower, upper)
+
+    def add_rows(self, rows: UpperRows) -> None:
+        """More rows, after those that are there."""
+        low, up = self._widest
+        alone = replace(
+            self._program,
+            matrix=rows.matrix,
+            row_lower=np.full(rows.count, -inf),
+            row_upper=rows.upper,
+            row_error=None,
+            lower=low,
+            upper=up,
+        )
+        check_program(alone)
+        alone = without_tiny_entries(alone, SMALL_ENTRY)
+        self._program = append_rows(self._program, rows)
+        matrix = alone.matrix
+        starts, indices = matrix.indptr[:-1].astype(np.int32), matrix.indices.astype(np.int32)
+        status = self._highs.addRows(
+            rows.count, alone.row_lower, alone.row_upper, matrix.nnz, starts, indices, matrix.data
+        )
+        self._passed = self._passed and status != highspy.HighsStatus.kError
 
     def solve(self, options: SolveOptions) -> LpResult:
         """Minimise from the last basis; the bound is recomputed from the duals."""

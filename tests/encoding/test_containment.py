@@ -25,6 +25,7 @@ from mipverify.encoding.variables import (
     ValueBlock,
     WinnerBlock,
 )
+from mipverify.milp.program import MixedIntegerProgram
 from mipverify.problem.norm import Norm
 from tests.bounds.regions import exact_points
 from tests.encoding.tiny_queries import TinyQuery, bounds_of, tiny_query
@@ -99,8 +100,9 @@ def _exact_winners(values: Vector, windows: list[int], candidates: list[int]) ->
     return result
 
 
-def check_contains(encoding: Encoding, columns: Vector) -> None:
-    program = encoding.program
+def check_contains(encoding: Encoding, columns: Vector, program: MixedIntegerProgram | None = None) -> None:
+    """The point satisfies the program of the encoding, or another one over the same columns."""
+    program = encoding.program if program is None else program
     assert program.row_error is not None
     matrix = program.matrix
     for j, value in enumerate(columns):

@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from mipverify.errors import SolverError
 from mipverify.milp.check import violation
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.result import SolveResult, Termination
+from mipverify.milp.rows import UpperRows, append_rows
 from mipverify.solvers import highs as module
 from mipverify.solvers.highs import TERMINATIONS, HighsLp, HighsSolver
 from mipverify.solvers.solver import SolveOptions
@@ -234,3 +236,28 @@ def test_tiny_entries_never_make_a_program_narrower() -> None:
     entries = [1e-13] * 8
     given = program([0.0] * 8, [entries], [0.5], [inf], upper=1e12, integral=False)
     assert solve(given).termination is not Termination.INFEASIBLE
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_rows_can_be_added_to_a_linear_program(seed: int) -> None:
+    """Warm or cold, the extended program has one optimum, and the bound is rigorous for it."""
+    rng = np.random.default_rng(seed)
+    lp = HighsLp(SMALL)
+    first = lp.solve(SolveOptions())
+    assert first.point is not None
+    values = rng.uniform(0, 1, (2, SMALL.num_columns))
+    values[0, :3] = 1e-13  # below what HiGHS keeps
+    rows = UpperRows(sparse.csr_array(values), values @ first.point * 0.9)
+    lp.add_rows(rows)
+    warm, cold = lp.solve(SolveOptions()), HighsLp(append_rows(SMALL, rows)).solve(SolveOptions())
+    assert warm.objective is not None
+    assert warm.objective == pytest.approx(cold.objective, abs=1e-7)
+    assert warm.objective > first.dual_bound
+    assert warm.dual_bound <= warm.objective + 1e-12 * abs(warm.objective)
+    assert warm.dual_bound == pytest.approx(warm.objective, abs=1e-6)
+
+
+def test_added_rows_without_numbers_are_refused() -> None:
+    rows = UpperRows(sparse.csr_array(np.full((1, SMALL.num_columns), np.nan)), np.zeros(1))
+    with pytest.raises(SolverError):
+        HighsLp(SMALL).add_rows(rows)
