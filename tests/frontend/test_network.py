@@ -14,8 +14,7 @@ from mipverify.errors import DataError, QueryError
 from mipverify.frontend.network import load_network
 from mipverify.graph.digest import digest
 from tests.frontend.onnx_models import assert_close, model, node, points_for
-from tests.oracles.exact_values import exact_values
-from tests.oracles.rational import enclosing_intervals
+from tests.oracles.exact_values import enclosing_intervals, exact_values
 from tests.random_networks import random_graph, to_onnx
 
 RNG = np.random.default_rng(0)

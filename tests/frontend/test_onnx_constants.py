@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mipverify.errors import ModelError, UnsupportedOperatorError
 from mipverify.frontend.network import load_network
 from tests.frontend.onnx_models import assert_imports, model, node
-from tests.oracles.rational import enclosing_intervals
+from tests.oracles.exact_values import enclosing_intervals
 
 weights = st.floats(-8, 8, width=32).filter(lambda v: v == 0 or abs(v) > 1e-3)
 

@@ -13,7 +13,7 @@ from onnx import TensorProto
 from mipverify.errors import ModelError, UnsupportedOperatorError
 from mipverify.frontend.network import load_network
 from tests.frontend.onnx_models import assert_imports, model, node
-from tests.oracles.rational import enclosing_intervals
+from tests.oracles.exact_values import enclosing_intervals
 
 floats = st.floats(-4, 4, width=32)
 

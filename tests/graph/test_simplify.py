@@ -14,8 +14,7 @@ from mipverify.graph.evaluate import evaluate
 from mipverify.graph.graph import Graph, Node
 from mipverify.graph.operators import Add, Concat, Conv, Dense, Input, MaxPool, Operator, Relu, Scale, Select
 from mipverify.graph.simplify import simplify
-from tests.oracles.exact_values import exact_values
-from tests.oracles.rational import enclosing_intervals
+from tests.oracles.exact_values import enclosing_intervals, exact_values
 from tests.random_networks import KINDS, random_conv, random_graph
 
 ALL_KINDS = (*KINDS, "scale", "select")
