@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,14 +43,21 @@ class Aims:
             raise SoundnessError("bounds for the unsafe points of one query were asked for another")
         return self.aimed.get(polytope, problem.bounds)
 
-    def for_program(self, problem: OpenProblem, polytope: int) -> tuple[NetworkBounds, Phases]:
-        """Bounds for the program about one polytope, and phases to impose in it.
+    def programs(self, problem: OpenProblem, polytope: int) -> Iterator[tuple[NetworkBounds, Phases]]:
+        """Bounds for programs about one polytope, and phases to impose in them: each holds all unsafe points.
 
-        The program takes a stable neuron for affine wherever it goes. Where that holds for the unsafe points
-        alone, points beyond would be none of the network: the phase is imposed instead, as h >= 0 or h <= 0.
+        A program takes a stable neuron for affine wherever it goes. Where that is true of the unsafe points
+        alone, the first program may hold points that are none of the network's. The second, larger
+        one leaves these out: it is told the phase as a constraint, h >= 0 or h <= 0.
         """
-        aimed, region = self.bounds_for(problem, polytope), problem.bounds
-        graph = problem.state.network.graph
+        aimed = self.bounds_for(problem, polytope)
+        yield aimed, {}
+        imposed, phases = self._imposed(problem, aimed)
+        if phases:
+            yield imposed, phases
+
+    def _imposed(self, problem: OpenProblem, aimed: NetworkBounds) -> tuple[NetworkBounds, Phases]:
+        region, graph = problem.bounds, problem.state.network.graph
         lower, upper = list(aimed.lower), list(aimed.upper)
         phases: Phases = {}
         for relu in graph.relus:

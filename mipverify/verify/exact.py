@@ -43,8 +43,21 @@ def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem, aims: Aims, 
             continue
         if deadline.expired():
             return
+        if not _exclude_target(engine, case, problem, aims, polytope, deadline):
+            return
+        aims.excluded.add(polytope)
+    aims.conclude(case, problem)
+
+
+def _exclude_target(
+    engine: Engine, case: Case, problem: OpenProblem, aims: Aims, polytope: int, deadline: Deadline
+) -> bool:
+    """Whether the solver excludes one target; a point that reaches it goes to the case.
+
+    Where the point of the smaller program is none of the network's, the one that keeps to it is solved.
+    """
+    for bounds, phases in aims.programs(problem, polytope):
         with timed([case], Stage.MIP):
-            bounds, phases = aims.for_program(problem, polytope)
             excluded, result = examine(
                 engine,
                 case,
@@ -55,10 +68,9 @@ def decide_by_mip(engine: Engine, case: Case, problem: OpenProblem, aims: Aims, 
                 bounds=bounds,
             )
         _pass_on_interrupt(result)
-        if case.reached(problem.query.region.radius) or not excluded:
-            return
-        aims.excluded.add(polytope)
-    aims.conclude(case, problem)
+        if excluded or case.reached(problem.query.region.radius) or deadline.expired():
+            return excluded
+    return False
 
 
 def examine(
