@@ -21,7 +21,7 @@ from mipverify.graph.operators import Conv, Dense, MaxPool, Relu, Scale, Select
 
 # Memory of one tensor of rows; a pass holds about five of them. On a CPU they should stay in its cache.
 ROW_BYTES = {"cpu": 2**21, "cuda": 2**28}
-ROWS_ALONE = 32  # from so many rows on, a sample gets passes of its own
+ROWS_ALONE = 32  # of a few large samples; for many small ones, a pass each costs more than it saves
 
 
 class Propagator:
@@ -30,6 +30,7 @@ class Propagator:
     Args:
         network: the network in float64 for claims.
         row_bytes: memory that one tensor of substituted rows may take; by default what suits the device.
+        rows_alone: from so many rows on, a sample gets passes of its own.
         slope_options: effort of the search for slopes, for method OPTIMISED.
     """
 
@@ -38,10 +39,12 @@ class Propagator:
         network: TorchNetwork,
         *,
         row_bytes: int | None = None,
+        rows_alone: int = ROWS_ALONE,
         slope_options: SlopeOptions = SlopeOptions(),  # noqa: B008  (frozen)
     ) -> None:
         self.network = network
         self.slope_options = slope_options
+        self.rows_alone = rows_alone
         self.widest = max(node.size for node in network.graph.nodes)
         memory = ROW_BYTES.get(network.device.type, 2**24) if row_bytes is None else row_bytes
         self.rows_at_once = max(1, memory // (self.widest * torch.finfo(network.dtype).bits // 8))
@@ -145,7 +148,7 @@ class Propagator:
         copy per row.
         """
         counts = torch.bincount(forms.sample, minlength=state.batch)
-        separate = counts >= (1 if alone else ROWS_ALONE)
+        separate = counts >= (1 if alone else self.rows_alone)
         for sample in separate.nonzero().squeeze(1).tolist():
             positions = (forms.sample == sample).nonzero().squeeze(1)
             view = state if state.batch == 1 else state.only(sample)
