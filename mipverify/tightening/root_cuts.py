@@ -57,6 +57,7 @@ class RootCuts:
         bound: the cost of every point is at least this, all rounding covered; +inf if there is none.
         rounds: linear programs solved.
         cuts: inequalities found, kept or not.
+        seconds: wall time.
         interrupted: ended from outside.
     """
 
@@ -64,6 +65,7 @@ class RootCuts:
     bound: float
     rounds: int = 0
     cuts: int = 0
+    seconds: float = 0.0
     interrupted: bool = False
 
 
@@ -95,7 +97,8 @@ def add_root_cuts(
     neurons = open_neurons(encoding)
     if options.rounds == 0 or neurons.phase.size == 0:
         return RootCuts(program, -inf)
-    end = time.monotonic() + time_limit
+    begin = time.monotonic()
+    end = begin + time_limit
     lp = HighsLp(program)
     found: list[UpperRows] = []
     first, bound, rounds = -inf, -inf, 0
@@ -126,6 +129,7 @@ def add_root_cuts(
         bound=bound,
         rounds=rounds,
         cuts=sum(part.count for part in found),
+        seconds=time.monotonic() - begin,
         interrupted=result.termination is Termination.INTERRUPTED,
     )
 
