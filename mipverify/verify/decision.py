@@ -12,12 +12,16 @@ from mipverify.verify.certificate import Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import decide_by_mip
+from mipverify.verify.input_splitting import decide_by_boxes, splits_inputs, wide_inputs
 from mipverify.verify.problem import OpenProblem, bound_outputs, optimise_neurons, optimise_outputs
 from mipverify.verify.searching import decide_by_search
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
 SEARCH_SHARE = 0.6  # of the time given, before the program gets the rest
 GLANCE = 1.0  # seconds of search before slopes are optimised for every neuron
+BOX_SHARE = 0.6  # of the time left, for the search over inputs, before phases are split
+VERY_FEW_INPUTS = 8  # up to which
+VERY_BOX_SHARE = 0.8  # of the time goes to it
 LP_SHARE = 0.2  # of the time left, for linear programs over the region, and again for those about targets
 PROGRAM_SIZE = 300  # unstable neurons up to which a program is worth its time beside the search
 
@@ -31,11 +35,18 @@ def worth_a_program(engine: Engine, problem: OpenProblem) -> bool:
 
 
 def glance(engine: Engine, case: Case, problem: OpenProblem) -> OpenProblem:
-    """Slopes optimised for the targets alone, and a moment of search: what that leaves open."""
+    """Slopes optimised for the targets alone, and a moment of search: what that leaves open.
+
+    Where few inputs vary, the search is first one over boxes.
+    """
     whole = Deadline(case.remaining())
+    if _searches(engine) and splits_inputs(problem):
+        problem = _split(engine, case, problem, Deadline(min(GLANCE, whole.seconds / 4)))
+        if not _undecided(case, problem):
+            return problem
     if engine.strongest_bounds >= Method.OPTIMISED:
         problem = _strengthen(engine, case, problem, optimise_outputs, whole)
-        if engine.options.engine in ("auto", "search") and _undecided(case, problem):
+        if _searches(engine) and _undecided(case, problem):
             problem = _search(engine, case, problem, Deadline(min(GLANCE, whole.seconds / 4)))
     return problem
 
@@ -61,9 +72,12 @@ def settle(
     aims = Aims(problem.query)
     if not glanced:
         problem = glance(engine, case, problem)
+    if _searches(engine) and splits_inputs(problem) and _undecided(case, problem):
+        part = VERY_BOX_SHARE if wide_inputs(problem.state) <= VERY_FEW_INPUTS else BOX_SHARE
+        problem = _split(engine, case, problem, Deadline(part * whole.remaining()))
     problem = _better_bounds(engine, case, problem, aims, whole)
     program = worth_a_program(engine, problem)
-    if engine.options.engine in ("auto", "search") and _undecided(case, problem):
+    if _searches(engine) and _undecided(case, problem):
         part = SEARCH_SHARE if program else 1.0
         problem = _search(engine, case, problem, Deadline(part * whole.remaining()))
     if program and _undecided(case, problem):
@@ -84,6 +98,16 @@ def _better_bounds(
     if engine.strongest_bounds >= Method.LP and _undecided(case, problem):
         problem = _aim(engine, case, problem, aims, whole)
     return problem
+
+
+def _searches(engine: Engine) -> bool:
+    return engine.options.engine in ("auto", "search")
+
+
+def _split(engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline) -> OpenProblem:
+    left = decide_by_boxes(engine, case, problem, deadline)
+    case.close(Stage.SEARCH)
+    return left
 
 
 def _search(engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline) -> OpenProblem:

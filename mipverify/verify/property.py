@@ -26,6 +26,7 @@ from mipverify.verify.decide import FEW, attack, exclude_by_bounds
 from mipverify.verify.decision import glance, settle
 from mipverify.verify.engine import Engine, torch_threads
 from mipverify.verify.extended import with_inputs
+from mipverify.verify.input_splitting import splits_inputs
 from mipverify.verify.problem import OpenProblem
 
 ROUNDS = 3  # times that regions left open may share what time is left
@@ -242,10 +243,12 @@ class _Run:
         self._found(cases)
 
     def _glance(self, cases: Sequence[Case]) -> None:
-        """Where few neurons are unstable, the search is over before an attack that finds nothing."""
+        """Where few neurons are unstable or few inputs vary, search precedes the long attack."""
         for case in cases:
             problem = self._problem(case) if case.open else None
-            if problem is not None and problem.state.count_unstable(0) <= FEW:
+            if problem is None:
+                continue
+            if problem.state.count_unstable(0) <= FEW or splits_inputs(problem):
                 self.glanced[case] = glance(self.engine, case, problem)
 
     def _problem(self, case: Case) -> OpenProblem:

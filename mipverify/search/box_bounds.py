@@ -1,0 +1,189 @@
+"""Bounds of many boxes of one input box at once: neurons refined where the parent left them open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mipverify.bounds.network_bounds import Method
+from mipverify.bounds.propagate import Propagator
+from mipverify.bounds.region_batch import RegionBatch
+from mipverify.bounds.state import PropagationState
+from mipverify.bounds.substitution import BackwardPass
+from mipverify.bounds.torch_network import TorchNetwork
+from mipverify.graph.operators import MaxPool, Relu
+from mipverify.problem.region import Polytope
+from mipverify.search.box_frontier import Boxes
+from mipverify.search.clipping import CornerForms
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of several polytopes: y lies in a polytope where g . y + q <= 0 for all rows that it owns.
+
+    Attributes:
+        rows: g, minus the polytopes' rows, [rows, m].
+        constants: q, [rows].
+        owner: the polytope that a row belongs to, [rows].
+        table: rows of each polytope, [polytopes, most rows]; `present` says which entries are any.
+        present: bool [polytopes, most rows].
+    """
+
+    rows: Tensor
+    constants: Tensor
+    owner: Tensor
+    table: Tensor
+    present: Tensor
+
+    @property
+    def polytopes(self) -> int:
+        """Number of polytopes."""
+        return len(self.table)
+
+    def worst(self, values: Tensor) -> Tensor:
+        """For each polytope the largest of the given values [points, rows] over its rows."""
+        smallest = values.new_full((len(values), self.polytopes), -float("inf"))
+        return smallest.scatter_reduce(1, self.owner.expand(len(values), -1), values, "amax")
+
+
+def rows_of(polytopes: Sequence[Polytope], network: TorchNetwork) -> Rows:
+    """The rows of polytopes {y : M y >= q} as g = -M and q, polytope after polytope."""
+    counts = torch.tensor([len(part.offset) for part in polytopes], device=network.device)
+    column = torch.arange(int(counts.max()), device=network.device)
+    present = column < counts[:, None]
+    first = counts.cumsum(0) - counts
+    return Rows(
+        torch.cat([-network.tensor(part.matrix) for part in polytopes]),
+        torch.cat([network.tensor(part.offset) for part in polytopes]),
+        torch.arange(len(polytopes), device=network.device).repeat_interleave(counts),
+        torch.where(present, first[:, None] + column, 0),
+        present,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class BoundedBoxes:
+    """Boxes, the forms of their rows, and what both say.
+
+    Attributes:
+        boxes: with better bounds, and without the polytopes that are proven missed.
+        forms: of all rows; those of polytopes that are not open say nothing.
+        unstable: number of neurons whose phase is open, [boxes].
+    """
+
+    boxes: Boxes
+    forms: CornerForms
+    unstable: Tensor
+
+
+class BoxBounds:
+    """Bounds boxes inside one region, by linear relaxation in float64 with all rounding covered.
+
+    Args:
+        state: bounds over the whole region, a box, of one sample.
+        polytopes: that the boxes may reach.
+    """
+
+    def __init__(self, state: PropagationState, polytopes: Sequence[Polytope]) -> None:
+        if state.batch != 1 or not state.region.is_box:
+            raise ValueError("a search over inputs starts from one box")
+        self.root = state
+        self.network = state.network
+        self.rows = rows_of(polytopes, self.network)
+        graph = self.network.graph
+        # Boxes are many and small: their rows share passes.
+        self.propagator = Propagator(self.network, rows_alone=2**62)
+        readers = [node for _, node in graph if isinstance(node.op, Relu | MaxPool)]
+        self.positions = sorted({node.inputs[0] for node in readers} - {0})
+        self.relu_arguments = [graph.nodes[relu].inputs[0] for relu in graph.relus]
+        self.sizes = [graph.nodes[position].size for position in self.positions]
+
+    def whole(self) -> Boxes:
+        """The region as one box with all polytopes open."""
+        region, count = self.root.region, self.rows.polytopes
+        return Boxes(
+            region.lower,
+            region.upper,
+            torch.ones(1, count, dtype=torch.bool, device=region.lower.device),
+            self._gathered(self.root.lower, 1),
+            self._gathered(self.root.upper, 1),
+            region.lower.new_full((1,), -float("inf")),
+            region.lower.new_ones(1),
+        )
+
+    def improve(self, boxes: Boxes) -> BoundedBoxes:
+        """Bounds of the neurons, then of the open rows; a polytope with a row above 0 is closed."""
+        with torch.no_grad():
+            state = self.propagator.run(self.region(boxes), method=Method.LINEAR, known=self._known(boxes))
+            forms = self._forms(state, boxes)
+        least = self.rows.worst(forms.least)
+        open_ = boxes.open & ~(least > 0)
+        bound = least.masked_fill(~open_, float("inf")).amin(1).clamp(min=-torch.finfo(least.dtype).max)
+        improved = Boxes(
+            boxes.lower,
+            boxes.upper,
+            open_,
+            self._gathered(state.lower, len(boxes)),
+            self._gathered(state.upper, len(boxes)),
+            bound,
+            boxes.share,
+        )
+        return BoundedBoxes(improved, forms, self._unstable(state))
+
+    def state_of(self, boxes: Boxes) -> PropagationState:
+        """Bounds of every node over one box (or several)."""
+        with torch.no_grad():
+            return self.propagator.run(self.region(boxes), method=Method.LINEAR, known=self._known(boxes))
+
+    def values(self, points: Tensor) -> Tensor:
+        """For each polytope its largest row g . f(x) + q at points [points, n]; <= 0 inside of it."""
+        return self.rows.worst(self.network(points) @ self.rows.rows.T + self.rows.constants)
+
+    def region(self, boxes: Boxes) -> RegionBatch:
+        """The boxes as input regions."""
+        return RegionBatch(boxes.lower, boxes.upper, boxes.lower, None)
+
+    def _forms(self, state: PropagationState, boxes: Boxes) -> CornerForms:
+        """The linear forms below g . f(x) + q of all rows of open polytopes."""
+        wanted = boxes.open[:, self.rows.owner]
+        sample, row = wanted.nonzero(as_tuple=True)
+        slopes = boxes.lower.new_zeros(*wanted.shape, boxes.lower.shape[1])
+        least = boxes.lower.new_full(wanted.shape, -float("inf"))
+        for part in torch.split(torch.arange(len(row), device=row.device), self.propagator.rows_at_once):
+            descent = BackwardPass(state, sample[part])
+            low = descent.run(self.network.graph.output, self.rows.rows[row[part]])
+            form = descent.input_form
+            if form is None:
+                raise ValueError("the pass has not been run")
+            total = torch.nextafter(low + self.rows.constants[row[part]], low.new_tensor(-float("inf")))
+            sound = form.isfinite().all(1) & total.isfinite()
+            least[sample[part], row[part]] = torch.where(sound, total, -float("inf"))
+            slopes[sample[part], row[part]] = torch.where(sound[:, None], form, 0.0)
+        return CornerForms(slopes, least, boxes.lower, boxes.upper)
+
+    def _known(self, boxes: Boxes) -> PropagationState:
+        """The bounds that the boxes came with, as a state that linear relaxation has not been through."""
+        lower, upper = self._scattered(boxes.known_lower, -1.0), self._scattered(boxes.known_upper, 1.0)
+        methods = [torch.zeros(1, 1, dtype=torch.uint8, device=boxes.lower.device)] * len(lower)
+        return PropagationState(self.network, self.region(boxes), lower, upper, methods)
+
+    def _gathered(self, bounds: Sequence[Tensor], count: int) -> Tensor:
+        if not self.positions:
+            return bounds[0].new_zeros(count, 0)
+        return torch.cat([bounds[position] for position in self.positions], dim=1)
+
+    def _scattered(self, columns: Tensor, side: float) -> list[Tensor]:
+        nothing = columns.new_full((1, 1), side * float("inf"))
+        bounds = [nothing] * len(self.network.graph.nodes)
+        for position, part in zip(self.positions, torch.split(columns, self.sizes, dim=1), strict=True):
+            bounds[position] = part
+        return bounds
+
+    def _unstable(self, state: PropagationState) -> Tensor:
+        count = torch.zeros(state.batch, dtype=torch.int64, device=state.lower[0].device)
+        for position in self.relu_arguments:
+            count += ((state.lower[position] < 0) & (state.upper[position] > 0)).sum(1)
+        return count

@@ -1,0 +1,85 @@
+"""Clipping keeps every point where all rows may be <= 0, in exact arithmetic."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mipverify.graph.operators import Float64Array
+from mipverify.search.clipping import CornerForms, clip
+
+
+def side_lengths(rng: np.random.Generator, size: int) -> Float64Array:
+    """Nothing, next to nothing, ordinary and enormous."""
+    return np.asarray(rng.choice([0.0, 5e-324, 1e-300, 1e-12, 1.0, 1e6, 1e300], size))
+
+
+def distance(slope: float, x: Fraction, low: float, up: float) -> Fraction:
+    return x - Fraction(low) if slope > 0 else Fraction(up) - x
+
+
+def value(
+    slopes: Float64Array, least: float, x: list[Fraction], low: Float64Array, up: Float64Array
+) -> Fraction:
+    """The form at x, exactly."""
+    sides = zip(slopes.tolist(), x, low.tolist(), up.tolist(), strict=True)
+    return Fraction(least) + sum(abs(Fraction(s)) * distance(s, v, a, b) for s, v, a, b in sides)
+
+
+def rounded_down(exact: Fraction) -> float:
+    near = float(exact)
+    return near if Fraction(near) <= exact else float(np.nextafter(near, -np.inf))
+
+
+@settings(max_examples=300, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), rounds=st.integers(1, 3))
+def test_points_with_all_rows_at_most_zero_survive(seed: int, rounds: int) -> None:
+    """A point is chosen first, and the rows so that it is barely in (or well in)."""
+    rng = np.random.default_rng(seed)
+    size, count = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    low = rng.normal(size=size) * rng.choice([0.0, 1e-6, 1.0, 1e6])
+    up = np.maximum(low + side_lengths(rng, size), low)
+    inside = np.clip(low + (up - low) * rng.choice([0.0, 0.1, 0.5, 1.0, rng.random()], size), low, up)
+    x = [Fraction(v) for v in inside.tolist()]
+    scale = rng.choice([0.0, 5e-324, 1e-200, 1e-9, 1.0, 1e9], (count, size))
+    slopes = rng.normal(size=(count, size)) * scale
+    reach = [value(row, 0.0, x, low, up) for row in slopes]
+    if any(r > Fraction(1e307) for r in reach):
+        return
+    least = np.array([rounded_down(-r) - rng.choice([0.0, 0.0, 1e-9, 1.0]) for r in reach])
+    forms = CornerForms(
+        torch.tensor(slopes)[None], torch.tensor(least)[None], torch.tensor(low)[None], torch.tensor(up)[None]
+    )
+    wanted = torch.tensor(rng.random(count) < 0.8)[None]
+    lower, upper, empty = clip(forms, wanted, rounds)
+    assert not bool(empty[0])
+    assert (lower[0].numpy() <= inside).all()
+    assert (inside <= upper[0].numpy()).all()
+    assert (low <= lower[0].numpy()).all()
+    assert (upper[0].numpy() <= up).all()
+
+
+def test_what_no_row_allows_is_cut_off() -> None:
+    """x + y <= 1 and x >= 0.5 (twice) in [0, 1]^2 leave [0.5, 1] x [0, 0.5], up to rounding."""
+    slopes = torch.tensor([[[1.0, 1.0], [-1.0, 0.0]]], dtype=torch.float64)
+    least = torch.tensor([[-1.0, -0.5]], dtype=torch.float64)
+    sides = torch.zeros(1, 2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.float64)
+    lower, upper, empty = clip(CornerForms(slopes, least, *sides), torch.ones(1, 2, dtype=torch.bool))
+    assert not bool(empty[0])
+    assert lower[0].tolist() == pytest.approx([0.5, 0.0])
+    assert upper[0].tolist() == pytest.approx([1.0, 0.5])
+
+
+def test_rows_that_contradict_each_other_empty_the_box() -> None:
+    """x <= 0.2 and x >= 0.5."""
+    slopes = torch.tensor([[[1.0], [-1.0]]], dtype=torch.float64)
+    least = torch.tensor([[-0.2, -0.5]], dtype=torch.float64)
+    sides = torch.zeros(1, 1, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64)
+    forms = CornerForms(slopes, least, *sides)
+    assert clip(forms, torch.tensor([[True, True]]))[2].tolist() == [True]
+    assert clip(forms, torch.tensor([[True, False]]))[2].tolist() == [False]

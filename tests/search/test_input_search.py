@@ -1,0 +1,273 @@
+"""The search over inputs loses no unsafe point, and ends with the truth."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mipverify.bounds.network_bounds import Method
+from mipverify.bounds.propagate import Propagator
+from mipverify.bounds.region_batch import region_batch
+from mipverify.bounds.torch_network import TorchNetwork
+from mipverify.graph.evaluate import evaluate
+from mipverify.graph.graph import Graph, Node
+from mipverify.graph.operators import Dense, Float64Array, Input, Relu
+from mipverify.problem.norm import Norm
+from mipverify.problem.region import Ball, Box, Polytope
+from mipverify.search.box_bounds import BoxBounds, rows_of
+from mipverify.search.box_frontier import Boxes, BoxFrontier, join_boxes
+from mipverify.search.input_search import (
+    InputSearchOptions,
+    InputSearchResult,
+    clipped,
+    halves,
+    search_inputs,
+)
+from tests.oracles.enumeration import linear_regions, worst
+from tests.oracles.exact_values import exact_values
+from tests.random_networks import KINDS, random_graph
+
+FORMS = 1e-6  # margins closer to 0 than this may end either way
+
+
+def box_bounds(graph: Graph, box: Box, polytopes: list[Polytope]) -> BoxBounds:
+    network = TorchNetwork(graph)
+    ball = Ball(box.lower, float("inf"), Norm.LINF, box)
+    regions = region_batch([ball], device=network.device, dtype=network.dtype)
+    return BoxBounds(Propagator(network).run(regions, method=Method.LINEAR), polytopes)
+
+
+def random_box(rng: np.random.Generator, size: int) -> Box:
+    """Sides of no width, tiny, ordinary and large ones."""
+    center = rng.normal(size=size) * rng.choice([1e-3, 1.0, 100.0])
+    width = rng.choice([0.0, 1e-12, 0.3, 2.0, 1e3], size)
+    return Box(center - width, center + width)
+
+
+def rounded_down(exact: Fraction) -> float:
+    near = float(exact)
+    return near if Fraction(near) <= exact else float(np.nextafter(near, -np.inf))
+
+
+def polytope_at(rng: np.random.Generator, outputs: list[Fraction]) -> Polytope:
+    """One to three random rows that the outputs satisfy, most of them with (next to) equality."""
+    rows = rng.integers(-3, 4, (int(rng.integers(1, 4)), len(outputs))).astype(float)
+    reached = [
+        sum((Fraction(c) * y for c, y in zip(row, outputs, strict=True)), Fraction(0))
+        for row in rows.tolist()
+    ]
+    slack = rng.choice([0.0, 0.0, 1e-9, 0.1], len(rows))
+    return Polytope(rows, np.array([rounded_down(r) for r in reached]) - slack)
+
+
+def inside(boxes: Boxes, point: Float64Array) -> torch.Tensor:
+    where = torch.tensor(point)
+    return ((boxes.lower <= where) & (where <= boxes.upper)).all(1)
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_no_unsafe_point_is_ever_lost(seed: int) -> None:
+    """Level after level, some open box holds each unsafe point, with its polytope open there."""
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng, input_size=int(rng.integers(1, 5)), kinds=KINDS, max_relus=8)
+    box = random_box(rng, graph.input_size)
+    points, polytopes = [], []
+    for _ in range(int(rng.integers(1, 4))):
+        share = rng.choice([0.0, 0.25, 0.5, 1.0, rng.random()], graph.input_size)
+        point = np.clip(box.lower + share * (box.upper - box.lower), box.lower, box.upper)
+        exact = exact_values(graph, [Fraction(v) for v in point.tolist()])[graph.output]
+        points.append(point)
+        polytopes.append(polytope_at(rng, exact))
+    bounds = box_bounds(graph, box, polytopes)
+    boxes = bounds.whole()
+    for _ in range(6):
+        bounded = bounds.improve(boxes)
+        reachable = clipped(bounded, bounds.rows)
+        for k, point in enumerate(points):
+            for held in (bounded.boxes, reachable.boxes):
+                assert bool(held.open[inside(held, point), k].any()), (k, point)
+        axis = torch.tensor(rng.integers(0, graph.input_size, len(reachable.boxes)))
+        boxes = halves(reachable.boxes, axis)
+        if len(boxes) > 200:
+            return
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_bounds_of_neurons_hold_after_many_halvings(seed: int) -> None:
+    """Bounds handed down from box to box enclose the exact pre-activations of points of the last box."""
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng, input_size=int(rng.integers(1, 4)), kinds=KINDS)
+    box = random_box(rng, graph.input_size)
+    rows = np.zeros((1, graph.output_size))
+    bounds = box_bounds(graph, box, [Polytope(rows, np.array([-1.0]))])  # 0 >= -1: never closed
+    boxes = bounds.whole()
+    for _ in range(5):
+        boxes = bounds.improve(boxes).boxes
+        axis = torch.tensor(rng.integers(0, graph.input_size, len(boxes)))
+        boxes = halves(boxes, axis)
+        boxes = boxes.take(torch.tensor(rng.integers(0, len(boxes), 2)))
+    boxes = bounds.improve(boxes).boxes
+    low, up = boxes.lower[0].numpy(), boxes.upper[0].numpy()
+    for corner in (low, up, np.clip(low + (up - low) * rng.random(len(low)), low, up)):
+        values = exact_values(graph, [Fraction(v) for v in corner.tolist()])
+        exact = [v for position in bounds.positions for v in values[position]]
+        known = zip(boxes.known_lower[0].tolist(), exact, boxes.known_upper[0].tolist(), strict=True)
+        assert all(Fraction(a) <= v <= Fraction(b) for a, v, b in known)
+
+
+def not_excluded(_: Boxes, __: int) -> bool:
+    return False
+
+
+def unaccepted(_: Float64Array) -> bool:
+    return False
+
+
+def search(graph: Graph, box: Box, polytopes: list[Polytope], **options: int) -> InputSearchResult:
+    """Leaves are not excluded, points are judged by the float64 reference."""
+
+    def accept(points: Float64Array) -> bool:
+        outputs = evaluate(graph, points)
+        return bool(max(float(part.margin(outputs).max()) for part in polytopes) >= 0)
+
+    return search_inputs(
+        box_bounds(graph, box, polytopes),
+        options=InputSearchOptions(max_boxes=3000, **options),
+        accept=accept,
+        leaf=not_excluded,
+        out_of_time=lambda: False,
+    )
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_verdicts_against_all_linear_regions(block: int) -> None:
+    ended = {"complete": 0, "found": 0}
+    for seed in range(block * 20, block * 20 + 20):
+        rng = np.random.default_rng(seed)
+        graph = random_graph(rng, input_size=int(rng.integers(1, 5)), kinds=KINDS, max_relus=6)
+        low = rng.normal(size=graph.input_size)
+        box = Box(low, low + rng.choice([0.0, 0.1, 1.0], graph.input_size, p=[0.1, 0.3, 0.6]))
+        center = evaluate(graph, (box.lower + box.upper)[None] / 2)[0]
+        polytopes = []
+        for _ in range(int(rng.integers(1, 4))):
+            rows = rng.normal(size=(int(rng.integers(1, 4)), graph.output_size))
+            polytopes.append(
+                Polytope(rows, rows @ center + rng.choice([0.05, 0.3, 1.0]) * rng.random(len(rows)))
+            )
+        ball = Ball(box.lower, 1e3, Norm.LINF, box)
+        margin = worst(linear_regions(graph, ball), ball, polytopes)
+        result = search(graph, box, polytopes, batch=int(rng.choice([1, 8, 64])))
+        if result.complete:
+            assert margin <= FORMS
+            assert result.open == 0
+            assert result.share == 0.0
+            ended["complete"] += 1
+        if result.found:
+            assert margin >= -FORMS
+            ended["found"] += 1
+    assert min(ended.values()) >= 3, ended
+
+
+def test_ties_are_not_excluded() -> None:
+    """y = relu(x) on [-1, 1] reaches y >= 1 at one corner alone, and y <= 0 on half of the box."""
+    one = np.ones((1, 1))
+    graph = Graph(
+        (
+            Node(Input(1), (), "input", (1,)),
+            Node(Dense(one, np.zeros(1)), (0,), "a", (1,)),
+            Node(Relu(1), (1,), "r", (1,)),
+            Node(Dense(one, np.zeros(1)), (2,), "b", (1,)),
+        ),
+        3,
+    )
+    box = Box(-np.ones(1), np.ones(1))
+    assert search(graph, box, [Polytope(one, np.ones(1))]).found
+    assert search(graph, box, [Polytope(one, np.array([np.nextafter(1, 2)]))]).complete is False
+    assert search(graph, box, [Polytope(one, np.array([1.001]))]).complete
+    both = Polytope(np.array([[1.0], [-1.0]]), np.array([0.4, -0.6]))  # 0.4 <= y <= 0.6
+    assert search(graph, box, [both]).found
+    never = Polytope(np.array([[1.0], [-1.0]]), np.array([0.6, -0.4]))
+    assert search(graph, box, [never]).complete
+
+
+def numbered(bounds: list[float]) -> Boxes:
+    column = torch.tensor(bounds, dtype=torch.float64)
+    wide = column[:, None]
+    return Boxes(wide, wide, torch.ones_like(wide, dtype=torch.bool), wide, wide, column, column * 0 + 0.125)
+
+
+def test_frontier_takes_the_worst_first_and_the_latest_when_crowded() -> None:
+    frontier = BoxFrontier(crowded=4)
+    frontier.add(numbered([3.0, 1.0, 2.0]))
+    assert frontier.pop(2).bound.tolist() == [1.0, 2.0]
+    frontier.add(numbered([-1.0, -2.0]))
+    frontier.add(numbered([5.0, 6.0]))
+    assert (len(frontier), frontier.worst, frontier.share) == (5, -2.0, 0.625)
+    assert sorted(frontier.pop(2).bound.tolist()) == [5.0, 6.0]
+    assert sorted(frontier.pop(9).bound.tolist()) == [-2.0, -1.0, 3.0]
+    assert len(frontier) == 0
+    assert frontier.share == 0.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(1, 5)), max_size=12), st.integers(1, 10))
+def test_frontier_loses_and_invents_nothing(steps: list[tuple[int, int]], crowded: int) -> None:
+    frontier, held, count = BoxFrontier(crowded), set(), 0
+    for added, taken in steps:
+        names = [float(count + k) for k in range(added)]
+        count += added
+        frontier.add(numbered(names))
+        held |= set(names)
+        if held:
+            out = frontier.pop(taken).bound.tolist()
+            assert len(out) == min(taken, len(held))
+            assert set(out) <= held
+            held -= set(out)
+    assert len(frontier) == len(held)
+
+
+def test_an_interrupted_batch_is_still_open() -> None:
+    rng = np.random.default_rng(3)
+    graph = random_graph(rng, input_size=2)
+    rows = np.zeros((1, graph.output_size))
+    bounds = box_bounds(graph, Box(-np.ones(2), np.ones(2)), [Polytope(rows, np.array([-1.0]))])
+
+    def interrupted(_: Float64Array) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search_inputs(
+            bounds,
+            options=InputSearchOptions(),
+            accept=interrupted,
+            leaf=not_excluded,
+            out_of_time=lambda: False,
+        )
+    stopped = search_inputs(
+        bounds,
+        options=InputSearchOptions(),
+        accept=unaccepted,
+        leaf=not_excluded,
+        out_of_time=lambda: True,
+    )
+    assert not stopped.complete
+    assert stopped.open == 1
+    assert stopped.share == 1.0
+
+
+def test_rows_of_polytopes_know_their_owner() -> None:
+    network = TorchNetwork(random_graph(np.random.default_rng(0), output_size=2))
+    two = Polytope(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([1.0, 3.0]))
+    one = Polytope(np.array([[1.0, -1.0]]), np.array([0.0]))
+    rows = rows_of([two, one], network)
+    values = torch.tensor([[-1.0, 0.5, 2.0]], dtype=torch.float64)
+    assert rows.worst(values).tolist() == [[0.5, 2.0]]
+    assert rows.present.tolist() == [[True, True], [True, False]]
+    assert join_boxes([numbered([1.0]), numbered([2.0])]).bound.tolist() == [1.0, 2.0]
