@@ -21,6 +21,7 @@ class ProjectedAdam:
         rate: first step size.
         decay: factor on the step size after each step.
         limits: upper limit of each tensor, 1 by default.
+        scales: factor on the step size for each tensor, 1 by default.
     """
 
     def __init__(
@@ -30,9 +31,11 @@ class ProjectedAdam:
         rate: float,
         decay: float,
         limits: Sequence[float] | None = None,
+        scales: Sequence[float] | None = None,
     ) -> None:
         self.variables = list(variables)
         self.limits = [1.0] * len(self.variables) if limits is None else list(limits)
+        self.scales = [1.0] * len(self.variables) if scales is None else list(scales)
         self.rate = rate
         self.decay = decay
         self.steps = 0
@@ -45,13 +48,13 @@ class ProjectedAdam:
         self.steps += 1
         first, second = 1 - FIRST**self.steps, 1 - SECOND**self.steps
         with torch.no_grad():
-            for variable, gradient, mean, square, limit in zip(
-                self.variables, gradients, self.means, self.squares, self.limits, strict=True
+            for variable, gradient, mean, square, limit, scale in zip(
+                self.variables, gradients, self.means, self.squares, self.limits, self.scales, strict=True
             ):
                 if gradient is None:
                     continue
                 mean.mul_(FIRST).add_(gradient, alpha=1 - FIRST)
                 square.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
                 move = mean / first / ((square / second).sqrt() + TINY)
-                variable.add_(move, alpha=self.rate).clamp_(0.0, limit)
+                variable.add_(move, alpha=scale * self.rate).clamp_(0.0, limit)
         self.rate *= self.decay

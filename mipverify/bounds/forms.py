@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ class Forms:
         rows: coefficients, [rows, size], or None for single neurons.
         neurons: neuron of each row, [rows], where `rows` is None.
         signs: +1 for a lower and -1 for a (negated) upper bound of the neuron, [rows].
+        goal: bound above which a row needs no more work, [rows]; None for 0, which decides a sign.
     """
 
     start: int
@@ -31,6 +32,7 @@ class Forms:
     rows: Tensor | None = None
     neurons: Tensor | None = None
     signs: Tensor | None = None
+    goal: Tensor | None = None
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -51,19 +53,22 @@ class Forms:
 
     def take(self, index: Tensor) -> Forms:
         """The rows at `index`."""
-        rows, neurons, signs = (
-            None if t is None else t[index] for t in (self.rows, self.neurons, self.signs)
-        )
-        return Forms(self.start, self.sample[index], rows, neurons, signs)
+        parts = (self.rows, self.neurons, self.signs, self.goal)
+        rows, neurons, signs, goal = (None if t is None else t[index] for t in parts)
+        return Forms(self.start, self.sample[index], rows, neurons, signs, goal)
+
+    def reached(self, bounds: Tensor) -> Tensor:
+        """Which of these bounds need no more work, [rows]."""
+        return bounds > (0.0 if self.goal is None else self.goal)
 
     def cast(self, dtype: torch.dtype) -> Forms:
         """The same rows in another precision."""
-        rows, signs = (None if t is None else t.to(dtype) for t in (self.rows, self.signs))
-        return Forms(self.start, self.sample, rows, self.neurons, signs)
+        rows, signs, goal = (None if t is None else t.to(dtype) for t in (self.rows, self.signs, self.goal))
+        return Forms(self.start, self.sample, rows, self.neurons, signs, goal)
 
     def alone(self) -> Forms:
         """The same rows for a state that holds their only sample."""
-        return Forms(self.start, torch.zeros_like(self.sample), self.rows, self.neurons, self.signs)
+        return replace(self, sample=torch.zeros_like(self.sample))
 
     def minimise(
         self,
@@ -73,7 +78,10 @@ class Forms:
         rigorous: bool = True,
     ) -> Tensor:
         """Lower bounds by one pass of backward substitution, [rows]."""
-        descent = BackwardPass(state, self.sample, lines=lines, rigorous=rigorous)
+        return self.run(BackwardPass(state, self.sample, lines=lines, rigorous=rigorous))
+
+    def run(self, descent: BackwardPass) -> Tensor:
+        """Lower bounds by a pass that has been set up for these rows, [rows]."""
         if self.rows is not None:
             return descent.run(self.start, self.rows)
         if self.neurons is None or self.signs is None:

@@ -56,23 +56,23 @@ def minimise_optimised(
     Args:
         state: of one sample.
         forms: what to bound.
-        known: bounds already proven, [rows]; rows that are positive are left alone: their sign is decided.
+        known: bounds already proven, [rows]; rows that have reached their goal are left alone.
         single: the same network in the precision of the search.
         options: effort.
         out_of_time: says when to stop early with what is at hand.
     """
-    todo = (known <= 0).nonzero().squeeze(1)
+    todo = (~forms.reached(known)).nonzero().squeeze(1)
     if not len(todo):
         return known
     some = forms.take(todo)
-    slopes = _search(in_precision(state, single), some.cast(single.dtype), options, out_of_time)
+    slopes = search_slopes(in_precision(state, single), some.cast(single.dtype), options, out_of_time)
     with torch.no_grad():
         slopes = {position: slope.to(known.dtype) for position, slope in slopes.items()}
         found = some.minimise(state, lines=lines_with(state, slopes))
     return known.index_copy(0, todo, torch.maximum(known[todo], found))
 
 
-def _search(
+def search_slopes(
     state: PropagationState,
     forms: Forms,
     options: SlopeOptions,
@@ -98,11 +98,12 @@ def _search(
         for position, slope in slopes.items():
             best[position][better] = slope.detach()[better]
         late = out_of_time is not None and out_of_time()
-        settled = not value.requires_grad or bool((record > 0).all())
+        reached = forms.reached(record)
+        settled = not value.requires_grad or bool(reached.all())
         if late or settled or stalled > options.patience:
             break
-        # Rows that are decided pull no further.
-        ascent.step(value[record <= 0].sum())
+        # Rows that have reached their goal pull no further.
+        ascent.step(value[~reached].sum())
     return best
 
 

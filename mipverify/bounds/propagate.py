@@ -13,6 +13,7 @@ from mipverify.bounds.forms import Forms, both_sides
 from mipverify.bounds.interval import interval_step, magnitude_of, middle_and_radius
 from mipverify.bounds.network_bounds import Method
 from mipverify.bounds.optimise import SlopeOptions, minimise_optimised
+from mipverify.bounds.optimise_planes import PlaneBounds, PlaneOptions, minimise_with_planes
 from mipverify.bounds.region_batch import RegionBatch
 from mipverify.bounds.relaxation import relax_maxpool, relax_relu
 from mipverify.bounds.state import PropagationState
@@ -32,6 +33,7 @@ class Propagator:
         row_bytes: memory that one tensor of substituted rows may take; by default what suits the device.
         rows_alone: from so many rows on, a sample gets passes of its own.
         slope_options: effort of the search for slopes, for method OPTIMISED.
+        plane_options: effort of the search for planes.
     """
 
     def __init__(
@@ -41,9 +43,11 @@ class Propagator:
         row_bytes: int | None = None,
         rows_alone: int = ROWS_ALONE,
         slope_options: SlopeOptions = SlopeOptions(),  # noqa: B008  (frozen)
+        plane_options: PlaneOptions = PlaneOptions(),  # noqa: B008  (frozen)
     ) -> None:
         self.network = network
         self.slope_options = slope_options
+        self.plane_options = plane_options
         self.rows_alone = rows_alone
         self.widest = max(node.size for node in network.graph.nodes)
         memory = ROW_BYTES.get(network.device.type, 2**24) if row_bytes is None else row_bytes
@@ -117,6 +121,20 @@ class Propagator:
                     out_of_time=out_of_time,
                 )
         return result
+
+    def minimise_with_planes(
+        self, state: PropagationState, forms: Forms, known: Tensor, out_of_time: Callable[[], bool] | None
+    ) -> PlaneBounds:
+        """Lower bounds of linear forms with optimised slopes and planes, in a state of one sample."""
+        return minimise_with_planes(
+            state,
+            forms,
+            known,
+            single=self.single,
+            slope_options=self.slope_options,
+            options=self.plane_options,
+            out_of_time=out_of_time,
+        )
 
     def refine_output(self, state: PropagationState, *, method: Method = Method.LINEAR) -> None:
         """Tighten the intervals of all outputs by backward substitution."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mipverify.bounds.planes import Planes
+
 
 @dataclass(frozen=True, eq=False)
 class ReluRelaxation:
@@ -58,16 +60,19 @@ class RowLines:
 
     Row k uses below[k] h <= z <= above[k] h + offset[k]. With a phase imposed both are exact (z = h or
     z = 0), and the row may add a multiple of the phase's own inequality: `multiplier` is added to its
-    coefficient of h, <= 0 where h >= 0 is imposed, >= 0 where h <= 0 is, and 0 elsewhere.
+    coefficient of h, <= 0 where h >= 0 is imposed, >= 0 where h <= 0 is, and 0 elsewhere. Over planes go
+    the negative coefficients, as far as the planes' share says; the rest goes over the line above.
 
     Attributes:
         below, above, offset, multiplier: [rows, unstable], or broadcasting to it.
+        planes: above some of the neurons, or None.
     """
 
     below: Tensor
     above: Tensor
     offset: Tensor
     multiplier: Tensor | None = None
+    planes: Planes | None = None
 
 
 @dataclass(frozen=True, eq=False)

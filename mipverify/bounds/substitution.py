@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from mipverify.bounds.interval import magnitude_of
+from mipverify.bounds.planes import Planes
 from mipverify.bounds.relaxation import MaxPoolRelaxation, ReluRelaxation, RowLines
 from mipverify.bounds.rounding import UNDERFLOW, gamma, outward, subtract_down, unit_roundoff
 from mipverify.bounds.state import PropagationState
@@ -168,20 +169,33 @@ class BackwardPass:
             own = self.lines.get(position)
             if own is None:
                 own = RowLines(lines.lower_slope[0, unstable], lines.upper_slope[0, unstable], offset)
-            onward = torch.where(part > 0, own.below, own.above) * part
+            kept = part if own.planes is None else self._over_planes(own.planes, part)
+            onward = torch.where(part > 0, own.below, own.above) * kept
             if own.multiplier is not None:
                 onward = onward + own.multiplier
             passed = passed.index_copy(1, unstable, onward)
-            self._add_constant((part.clamp(max=0) * own.offset).sum(1))
+            self._add_constant((kept.clamp(max=0) * own.offset).sum(1))
             if self.rigorous:
                 # Stable columns are multiplied by 0 or 1, which is exact.
                 reach = magnitude_of(self.state.lower[source][0], self.state.upper[source][0])[unstable]
-                rate = gamma(len(unstable) + 12, rows.dtype)
+                rate = gamma(len(unstable) + 16, rows.dtype)
                 lost = UNDERFLOW * (reach.sum() + len(unstable))
                 self.error = self.error + rate * (part.abs() @ (reach + offset)) + lost
                 if own.multiplier is not None:
                     self.error = self.error + gamma(8, rows.dtype) * (onward.abs() @ reach)
         self._pass_on(source, passed)
+
+    def _over_planes(self, planes: Planes, part: Tensor) -> Tensor:
+        """What is left of the coefficients once the planes have carried their share, [rows, unstable]."""
+        basis = planes.basis
+        mine = part[:, basis.neurons]
+        carried = mine.clamp(max=0) * planes.share
+        form, constant = planes.carry(carried)
+        self._add_constant(constant)
+        self._pass_on(basis.source, form)
+        if self.rigorous:
+            self.error = self.error + basis.error(carried)
+        return part.index_copy(1, basis.neurons, mine - carried)
 
     def _through_maxpool(self, position: int, source: int, rows: Tensor) -> None:
         lines = self.state.relaxations[position]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mipverify.bounds.chain import Chain, is_chain
 from mipverify.bounds.network_bounds import Method
 from mipverify.bounds.propagate import Propagator
 from mipverify.bounds.region_batch import RegionBatch
@@ -96,10 +97,14 @@ class BoxBounds:
         graph = self.network.graph
         # Boxes are many and small: their rows share passes.
         self.propagator = Propagator(self.network, rows_alone=2**62)
+        self.chain = Chain(self.network) if is_chain(graph) else None
         readers = [node for _, node in graph if isinstance(node.op, Relu | MaxPool)]
         self.positions = sorted({node.inputs[0] for node in readers} - {0})
-        self.relu_arguments = [graph.nodes[relu].inputs[0] for relu in graph.relus]
         self.sizes = [graph.nodes[position].size for position in self.positions]
+        arguments = {graph.nodes[relu].inputs[0] for relu in graph.relus}
+        read = [position in arguments for position in self.positions]
+        sizes = torch.tensor(self.sizes, dtype=torch.int64)
+        self.of_relus = torch.tensor(read, dtype=torch.bool).repeat_interleave(sizes).to(self.network.device)
 
     def whole(self) -> Boxes:
         """The region as one box with all polytopes open."""
@@ -117,8 +122,8 @@ class BoxBounds:
     def improve(self, boxes: Boxes) -> BoundedBoxes:
         """Bounds of the neurons, then of the open rows; a polytope with a row above 0 is closed."""
         with torch.no_grad():
-            state = self.propagator.run(self.region(boxes), method=Method.LINEAR, known=self._known(boxes))
-            forms = self._forms(state, boxes)
+            bounds = self._by_chain if self.chain is not None else self._by_propagation
+            known_lower, known_upper, forms = bounds(boxes)
         least = self.rows.worst(forms.least)
         open_ = boxes.open & ~(least > 0)
         bound = least.masked_fill(~open_, float("inf")).amin(1).clamp(min=-torch.finfo(least.dtype).max)
@@ -126,12 +131,12 @@ class BoxBounds:
             boxes.lower,
             boxes.upper,
             open_,
-            self._gathered(state.lower, len(boxes)),
-            self._gathered(state.upper, len(boxes)),
+            known_lower,
+            known_upper,
             bound,
             boxes.share,
         )
-        return BoundedBoxes(improved, forms, self._unstable(state))
+        return BoundedBoxes(improved, forms, self._unstable(known_lower, known_upper))
 
     def state_of(self, boxes: Boxes) -> PropagationState:
         """Bounds of every node over one box (or several)."""
@@ -146,12 +151,26 @@ class BoxBounds:
         """The boxes as input regions."""
         return RegionBatch(boxes.lower, boxes.upper, boxes.lower, None)
 
-    def _forms(self, state: PropagationState, boxes: Boxes) -> CornerForms:
-        """The linear forms below g . f(x) + q of all rows of open polytopes."""
+    def _by_chain(self, boxes: Boxes) -> tuple[Tensor, Tensor, CornerForms]:
+        if self.chain is None:
+            raise ValueError("the network is no chain")
+        known = [list(torch.split(part, self.sizes, 1)) for part in (boxes.known_lower, boxes.known_upper)]
+        state = self.chain.run(self.region(boxes), *known)
         wanted = boxes.open[:, self.rows.owner]
-        sample, row = wanted.nonzero(as_tuple=True)
-        slopes = boxes.lower.new_zeros(*wanted.shape, boxes.lower.shape[1])
-        least = boxes.lower.new_full(wanted.shape, -float("inf"))
+        most = int(wanted.sum(1).max())
+        chosen = wanted.to(torch.uint8).sort(dim=1, descending=True, stable=True).indices[:, :most]
+        every = torch.arange(len(boxes), device=wanted.device)
+        form, low = self.chain.outputs(state, self.rows.rows, every, chosen)
+        total = torch.nextafter(low + self.rows.constants[chosen], low.new_tensor(-float("inf")))
+        forms = self._no_forms(boxes)
+        forms.slopes[every[:, None], chosen] = form.where(total.isfinite()[:, :, None], form.new_zeros(()))
+        forms.least[every[:, None], chosen] = total.where(total.isfinite(), total.new_tensor(-float("inf")))
+        return self._joined(state.lower, boxes), self._joined(state.upper, boxes), forms
+
+    def _by_propagation(self, boxes: Boxes) -> tuple[Tensor, Tensor, CornerForms]:
+        state = self.state_of(boxes)
+        forms = self._no_forms(boxes)
+        sample, row = boxes.open[:, self.rows.owner].nonzero(as_tuple=True)
         for part in torch.split(torch.arange(len(row), device=row.device), self.propagator.rows_at_once):
             descent = BackwardPass(state, sample[part])
             low = descent.run(self.network.graph.output, self.rows.rows[row[part]])
@@ -160,9 +179,16 @@ class BoxBounds:
                 raise ValueError("the pass has not been run")
             total = torch.nextafter(low + self.rows.constants[row[part]], low.new_tensor(-float("inf")))
             sound = form.isfinite().all(1) & total.isfinite()
-            least[sample[part], row[part]] = torch.where(sound, total, -float("inf"))
-            slopes[sample[part], row[part]] = torch.where(sound[:, None], form, 0.0)
-        return CornerForms(slopes, least, boxes.lower, boxes.upper)
+            forms.least[sample[part], row[part]] = torch.where(sound, total, -float("inf"))
+            forms.slopes[sample[part], row[part]] = torch.where(sound[:, None], form, 0.0)
+        known_lower, known_upper = (self._gathered(held, len(boxes)) for held in (state.lower, state.upper))
+        return known_lower, known_upper, forms
+
+    def _no_forms(self, boxes: Boxes) -> CornerForms:
+        """Forms that say nothing, to be filled in."""
+        shape = (len(boxes), len(self.rows.rows))
+        slopes = boxes.lower.new_zeros(*shape, boxes.lower.shape[1])
+        return CornerForms(slopes, boxes.lower.new_full(shape, -float("inf")), boxes.lower, boxes.upper)
 
     def _known(self, boxes: Boxes) -> PropagationState:
         """The bounds that the boxes came with, as a state that linear relaxation has not been through."""
@@ -175,6 +201,9 @@ class BoxBounds:
             return bounds[0].new_zeros(count, 0)
         return torch.cat([bounds[position] for position in self.positions], dim=1)
 
+    def _joined(self, bounds: list[Tensor], boxes: Boxes) -> Tensor:
+        return torch.cat(bounds, dim=1) if bounds else boxes.lower.new_zeros(len(boxes), 0)
+
     def _scattered(self, columns: Tensor, side: float) -> list[Tensor]:
         nothing = columns.new_full((1, 1), side * float("inf"))
         bounds = [nothing] * len(self.network.graph.nodes)
@@ -182,8 +211,7 @@ class BoxBounds:
             bounds[position] = part
         return bounds
 
-    def _unstable(self, state: PropagationState) -> Tensor:
-        count = torch.zeros(state.batch, dtype=torch.int64, device=state.lower[0].device)
-        for position in self.relu_arguments:
-            count += ((state.lower[position] < 0) & (state.upper[position] > 0)).sum(1)
-        return count
+    def _unstable(self, lower: Tensor, upper: Tensor) -> Tensor:
+        """Number of neurons that a ReLU reads and whose sign is open, [boxes]."""
+        open_ = (lower < 0) & (upper > 0)
+        return (open_ & self.of_relus).sum(1)

@@ -1,42 +1,34 @@
 """Bounds at the nodes: linear relaxation with slopes and multipliers of imposed phases (beta-CROWN).
 
 For a node with phases imposed, minus the margin of its target is bounded from below by the Lagrangian of
-the relaxed problem in the imposed inequalities (Wang et al. 2021). Slopes and multipliers are searched in
-single precision by projected gradient ascent; a node is closed only by one more pass in double precision
-that covers its rounding errors.
+the relaxed problem in the imposed inequalities (Wang et al. 2021); for a target of several rows, which all
+have to be reached, so is any convex combination of the rows. Slopes, multipliers, weights of rows and
+shares of planes are searched in single precision by projected gradient ascent; a node is closed only by
+one more pass in double precision that covers its rounding errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from mipverify.bounds.ascent import ProjectedAdam
+from mipverify.bounds.interval import magnitude_of
 from mipverify.bounds.precision import in_precision
+from mipverify.bounds.relaxation import RowLines
 from mipverify.bounds.state import PropagationState
 from mipverify.bounds.substitution import BackwardPass
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.search.nodes import Nodes
 from mipverify.search.open_neurons import OpenNeurons, open_neurons
+from mipverify.search.target_planes import TargetPlanes
+from mipverify.search.targets import Targets
 
 CHOICES = 4  # neurons looked at before one is split
 TIE_BREAK = 0.01  # share of the largest possible loss in a neuron's score
-
-
-@dataclass(frozen=True, eq=False)
-class Targets:
-    """Forms g . y + q that must be positive over the region: minus the margin of each target.
-
-    Attributes:
-        rows: g, [targets, m].
-        constants: q, [targets].
-    """
-
-    rows: Tensor
-    constants: Tensor
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ class NodeOptions:
     """Effort at a node.
 
     Attributes:
-        steps: gradient steps on slopes and multipliers.
+        steps: gradient steps on slopes, multipliers, weights and shares.
         rate: first step size.
         decay: factor on the step size after each step.
     """
@@ -74,15 +66,24 @@ class NodeBounds:
         exact: bounds of the region in float64, of one sample.
         single: the same network in float32, for the search.
         targets: what is bounded, in float64.
+        planes: found for the targets on the same bounds, or None to go without.
     """
 
-    def __init__(self, exact: PropagationState, single: TorchNetwork, targets: Targets) -> None:
+    def __init__(
+        self,
+        exact: PropagationState,
+        single: TorchNetwork,
+        targets: Targets,
+        planes: TargetPlanes | None = None,
+    ) -> None:
         self.exact = exact
         self.fast = in_precision(exact, single)
         self.open_exact = open_neurons(exact)
-        self.open_fast = _cast_neurons(self.open_exact, single.dtype)
+        self.open_fast = self.open_exact.to(single.dtype)
         self.targets = targets
-        self.fast_targets = Targets(targets.rows.to(single.dtype), targets.constants.to(single.dtype))
+        self.fast_targets = targets.to(single.dtype)
+        self.planes = TargetPlanes.none() if planes is None else planes
+        self.fast_planes = self.planes.to(single.dtype)
         self.output = single.graph.output
 
     @property
@@ -93,93 +94,111 @@ class NodeBounds:
     def roots(self, target: Tensor) -> Nodes:
         """A node without imposed phases for each given target."""
         shape = (len(target), self.count)
-        adaptive = self.open_fast.adaptive.expand(shape)
-        zeros = torch.zeros_like(adaptive)
-        bound = zeros.new_full((len(target),), -float("inf"))
-        choices = torch.full((len(target), CHOICES), -1, dtype=torch.int64, device=target.device)
-        return Nodes(target, zeros.to(torch.int8), 0.1 + 0.8 * adaptive, zeros, bound, choices)
+        held = self.open_fast
+        known = self.fast_planes.slopes
+        slopes = 0.1 + 0.8 * held.adaptive.expand(shape)
+        if known:
+            columns = zip(held.positions, held.split(slopes).values(), strict=True)
+            slopes = torch.cat([known[k][target] if k in known else own for k, own in columns], dim=1)
+        zeros = torch.zeros_like(slopes)
+        return Nodes(
+            target,
+            zeros.to(torch.int8),
+            slopes,
+            zeros,
+            zeros.new_ones(len(target), self.fast_planes.count),
+            self.fast_targets.even_weights()[target],
+            zeros.new_full((len(target),), -float("inf")),
+            torch.full((len(target), CHOICES), -1, dtype=torch.int64, device=target.device),
+        )
 
     def quick(self, nodes: Nodes) -> Tensor:
-        """Bounds with the slopes and multipliers that the nodes came with, no claim, [nodes]."""
+        """Bounds with the multipliers of all kinds that the nodes came with, no claim, [nodes]."""
         with torch.no_grad():
-            return self._pass(nodes, nodes.slopes, nodes.multipliers)[0]
+            return self._pass(nodes)[0]
 
     def improve(self, nodes: Nodes, options: NodeOptions) -> tuple[Nodes, Attained]:
-        """Nodes with better slopes, multipliers and bounds; and what the network does at their minima."""
-        slopes, weights = nodes.slopes.clone(), nodes.multipliers.clone()
-        best_slopes, best_weights = slopes.clone(), weights.clone()
-        best = nodes.bound.new_full((len(nodes),), -float("inf"))
+        """Nodes with better multipliers of all kinds and bounds; and what is true at their minima."""
+        moving = {"slopes": 1.0, "multipliers": float("inf"), "shares": 1.0, "weights": 1.0}
+        if self.fast_targets.most_rows == 1:
+            del moving["weights"]
+        if not self.fast_planes.count:
+            del moving["shares"]
+        variables = {name: getattr(nodes, name).clone().requires_grad_(True) for name in moving}
+        best = {name: variable.detach().clone() for name, variable in variables.items()}
+        record = nodes.bound.new_full((len(nodes),), -float("inf"))
         ascent = ProjectedAdam(
-            [slopes.requires_grad_(True), weights.requires_grad_(True)],
-            rate=options.rate,
-            decay=options.decay,
-            limits=(1.0, float("inf")),
+            list(variables.values()), rate=options.rate, decay=options.decay, limits=list(moving.values())
         )
         for step in range(options.steps + 1):
-            value, _ = self._pass(nodes, slopes, weights)
+            value, _ = self._pass(replace(nodes, **variables))
             now = value.detach()
-            better = now > best
-            best = torch.where(better, now, best)
-            best_slopes[better], best_weights[better] = slopes.detach()[better], weights.detach()[better]
-            if step == options.steps or not value.requires_grad or bool((best > 0).all()):
+            better = now > record
+            record = torch.where(better, now, record)
+            for name, held in best.items():
+                held[better] = variables[name].detach()[better]
+            if step == options.steps or not value.requires_grad or bool((record > 0).all()):
                 break
-            ascent.step(value[best <= 0].sum())
+            ascent.step(value[record <= 0].sum())
+        improved = replace(nodes, **best, bound=torch.maximum(record, nodes.bound))
         with torch.no_grad():
-            _, descent = self._pass(nodes, best_slopes, best_weights)
-            points = self._minimisers(descent)
-            values = self.fast.network.activations(points)
-            choices = self._choices(nodes, descent, best_slopes, values)
-            attained = Attained(points, self._attained(nodes, values[self.output]))
-        bound = torch.maximum(best, nodes.bound)
-        return Nodes(nodes.target, nodes.phases, best_slopes, best_weights, bound, choices), attained
-
-    def _attained(self, nodes: Nodes, outputs: Tensor) -> Tensor:
-        targets = self.fast_targets
-        return (outputs * targets.rows[nodes.target]).sum(1) + targets.constants[nodes.target]
+            return self._look(improved)
 
     def certify(self, nodes: Nodes) -> Tensor:
         """Which nodes hold no point of their target: bounds > 0 in float64, rounding covered, [nodes]."""
-        lines = self.open_exact.lines(
-            nodes.phases, nodes.slopes.double().clamp(0, 1), nodes.multipliers.double().clamp(min=0)
-        )
+        double = nodes.in_range(torch.float64)
+        lines = self._lines(double, self.open_exact, self.planes)
         sample = torch.zeros_like(nodes.target)
+        rows, constants = self.targets.combined(nodes.target, double.weights)
         with torch.no_grad():
-            descent = BackwardPass(self.exact, sample, lines=lines)
-            low = descent.run(self.output, self.targets.rows[nodes.target])
-        # The sign of a rounded sum of two numbers is the sign of their exact sum.
-        return low + self.targets.constants[nodes.target] > 0
+            low = BackwardPass(self.exact, sample, lines=lines).run(self.output, rows)
+        if self.targets.most_rows == 1:
+            # The sign of a rounded sum of two numbers is the sign of their exact sum.
+            return low + constants > 0
+        reach = magnitude_of(self.exact.lower[self.output][0], self.exact.upper[self.output][0])
+        return low + constants > self.targets.rounding(nodes.target, double.weights, reach)
 
-    def _pass(self, nodes: Nodes, slopes: Tensor, weights: Tensor) -> tuple[Tensor, BackwardPass]:
-        lines = self.open_fast.lines(nodes.phases, slopes, weights)
+    def _pass(self, nodes: Nodes) -> tuple[Tensor, BackwardPass]:
+        lines = self._lines(nodes, self.open_fast, self.fast_planes)
         sample = torch.zeros_like(nodes.target)
         descent = BackwardPass(self.fast, sample, lines=lines, rigorous=False)
-        low = descent.run(self.output, self.fast_targets.rows[nodes.target])
-        return low + self.fast_targets.constants[nodes.target], descent
+        rows, constants = self.fast_targets.combined(nodes.target, nodes.weights)
+        return descent.run(self.output, rows) + constants, descent
 
-    def _minimisers(self, descent: BackwardPass) -> Tensor:
+    def _lines(self, nodes: Nodes, held: OpenNeurons, planes: TargetPlanes) -> dict[int, RowLines]:
+        lines = held.lines(nodes.phases, nodes.slopes, nodes.multipliers)
+        open_ = held.split(nodes.phases == 0)
+        for position, above in planes.for_rows(nodes.target, nodes.shares, open_).items():
+            lines[position] = replace(lines[position], planes=above)
+        return lines
+
+    def _look(self, nodes: Nodes) -> tuple[Nodes, Attained]:
+        """The nodes with their choices, and what is true where their bounds are attained."""
+        _, descent = self._pass(nodes)
         if descent.input_form is None:
             raise ValueError("the pass has not been run")
-        return self.fast.region.minimisers(descent.input_form, descent.sample)
+        points = self.fast.region.minimisers(descent.input_form, descent.sample)
+        values = self.fast.network.activations(points)
+        attained = Attained(points, self.fast_targets.values(nodes.target, values[self.output]))
+        if not self.count:
+            return nodes, attained
+        return replace(nodes, choices=self._choices(nodes, descent, values)), attained
 
-    def _choices(
-        self, nodes: Nodes, descent: BackwardPass, slopes: Tensor, values: Sequence[Tensor]
-    ) -> Tensor:
+    def _choices(self, nodes: Nodes, descent: BackwardPass, values: Sequence[Tensor]) -> Tensor:
         """Neurons by what their relaxation costs the bound.
 
         That is the loss at the point where the bound is attained, relu(h) against the line that stands for
         it, h being the true pre-activation there. The largest loss over all points, in the manner of Bunel
         et al. (2020), only breaks ties: by itself it needs many times more nodes.
         """
-        held = self.open_fast
-        if not self.count:
-            return nodes.choices
+        held, slopes = self.open_fast, nodes.slopes
         parts = [descent.unstable_parts.get(position) for position in held.positions]
         columns = [
             part if part is not None else slopes.new_zeros(len(nodes), len(neurons))
             for part, neurons in zip(parts, held.neurons, strict=True)
         ]
         coefficient, pre = torch.cat(columns, dim=1), self._pre_activations(values)
-        line = torch.where(coefficient > 0, slopes * pre, held.chord * pre + held.offset)
+        line = torch.where(coefficient > 0, slopes * pre, self._above(nodes, pre, values))
         loss = coefficient * (pre.clamp(min=0) - line)
         largest_below = torch.maximum(slopes * -held.low, (1 - slopes) * held.up)
         largest = coefficient.abs() * torch.where(coefficient > 0, largest_below, held.offset)
@@ -189,21 +208,21 @@ class NodeBounds:
         missing = CHOICES - order.shape[1]
         return torch.nn.functional.pad(order, (0, missing), value=-1) if missing else order
 
+    def _above(self, nodes: Nodes, pre: Tensor, values: Sequence[Tensor]) -> Tensor:
+        """Chords and planes above the open neurons at the values of the network, [nodes, open]."""
+        held = self.open_fast
+        above = held.split(held.chord * pre + held.offset)
+        open_ = held.split(nodes.phases == 0)
+        for position, planes in self.fast_planes.for_rows(nodes.target, nodes.shares, open_).items():
+            neurons, chord = planes.basis.neurons, above[position]
+            plane = planes.values(values[planes.basis.source])
+            mixed = torch.lerp(chord[:, neurons], plane, planes.share)
+            above[position] = chord.index_copy(1, neurons, mixed)
+        return torch.cat([above[position] for position in held.positions], dim=1)
+
     def _pre_activations(self, values: Sequence[Tensor]) -> Tensor:
         """Arguments of the open neurons, [nodes, open]."""
         graph, held = self.fast.network.graph, self.open_fast
         arguments = (values[graph.nodes[position].inputs[0]] for position in held.positions)
         picked = [value[:, neurons] for value, neurons in zip(arguments, held.neurons, strict=True)]
         return torch.cat(picked, dim=1)
-
-
-def _cast_neurons(held: OpenNeurons, dtype: torch.dtype) -> OpenNeurons:
-    return OpenNeurons(
-        held.positions,
-        held.neurons,
-        held.chord.to(dtype),
-        held.offset.to(dtype),
-        held.adaptive.to(dtype),
-        held.low.to(dtype),
-        held.up.to(dtype),
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,8 @@ class Nodes:
         phases: int8 [nodes, open neurons].
         slopes: best lower slopes found, [nodes, open neurons].
         multipliers: best weights of the imposed phases, [nodes, open neurons].
+        shares: how much goes over each plane, [nodes, planes].
+        weights: of the rows of the target, [nodes, rows].
         bound: lower bound of minus the margin, not certified, [nodes].
         choices: neurons worth splitting, best first, [nodes, choices]; -1 where there are no more.
     """
@@ -25,12 +27,30 @@ class Nodes:
     phases: Tensor
     slopes: Tensor
     multipliers: Tensor
+    shares: Tensor
+    weights: Tensor
     bound: Tensor
     choices: Tensor
 
     def __len__(self) -> int:
         """Number of nodes."""
         return len(self.target)
+
+    def in_range(self, dtype: torch.dtype) -> Nodes:
+        """The same with multipliers in another precision, none outside the range that makes them valid."""
+        return replace(
+            self,
+            slopes=self.slopes.to(dtype).clamp(0, 1),
+            multipliers=self.multipliers.to(dtype).clamp(0, torch.finfo(dtype).max),
+            shares=self.shares.to(dtype).clamp(0, 1),
+            weights=self.weights.to(dtype).clamp(0, 1),
+        )
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the columns take."""
+        columns = (getattr(self, field.name) for field in fields(self))
+        return sum(column.element_size() * column.numel() for column in columns)
 
     def take(self, index: Tensor) -> Nodes:
         """The nodes at `index` (positions or a mask)."""
@@ -54,6 +74,11 @@ class Frontier:
     def __len__(self) -> int:
         """Number of open nodes."""
         return sum(len(block) for block in self.blocks)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the open nodes."""
+        return sum(block.num_bytes for block in self.blocks)
 
     def add(self, nodes: Nodes) -> None:
         """Put nodes in."""

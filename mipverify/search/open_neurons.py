@@ -39,6 +39,11 @@ class OpenNeurons:
         """Number of unstable neurons."""
         return int(self.chord.shape[0])
 
+    def to(self, dtype: torch.dtype) -> OpenNeurons:
+        """The same in another precision."""
+        columns = (self.chord, self.offset, self.adaptive, self.low, self.up)
+        return OpenNeurons(self.positions, self.neurons, *(column.to(dtype) for column in columns))
+
     def split(self, values: Tensor) -> dict[int, Tensor]:
         """Columns [rows, open] cut by node."""
         sizes = [len(neurons) for neurons in self.neurons]

@@ -25,13 +25,13 @@ class SearchOptions:
         batch: nodes split at once.
         node: effort at a node.
         root: effort at the roots.
-        max_open: open nodes at which the search gives up.
+        max_bytes: memory of open nodes at which the search gives up.
     """
 
     batch: int = 64
     node: NodeOptions = field(default_factory=NodeOptions)
     root: NodeOptions = field(default_factory=lambda: NodeOptions(steps=30, rate=0.25, decay=0.95))
-    max_open: int = 200_000
+    max_bytes: int = 2 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +73,17 @@ def search_phases(
     """
     device = bounds.targets.rows.device
     frontier = Frontier()
-    roots = bounds.roots(torch.arange(len(bounds.targets.rows), device=device))
+    roots = bounds.roots(torch.arange(len(bounds.targets), device=device))
     visited = 0
     step = _Step(bounds, accept, leaf)
     found = step.settle(roots, options.root, frontier)
     visited += len(roots)
     while len(frontier) and not found:
-        if out_of_time() or len(frontier) > options.max_open or step.stuck:
+        if out_of_time() or frontier.num_bytes > options.max_bytes or step.stuck:
             break
-        children = _children(bounds, frontier.pop_worst(options.batch))
+        children = _children(
+            bounds, frontier.pop_worst(options.batch).in_range(bounds.fast_targets.rows.dtype)
+        )
         visited += len(children)
         found = step.settle(children, options.node, frontier)
     worst = min((float(block.bound.min()) for block in frontier.blocks), default=0.0)
@@ -122,7 +124,7 @@ class _Step:
         for target, phases in zip(still.target[~splittable].tolist(), still.phases[~splittable], strict=True):
             imposed = self.bounds.open_exact.as_phases(phases, self.sizes)
             self.stuck = self.stuck or not self.leaf(target, imposed)
-        frontier.add(still.take(splittable))
+        frontier.add(still.take(splittable).in_range(torch.float16))
         return False
 
 

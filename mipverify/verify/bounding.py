@@ -59,6 +59,7 @@ def reachable(
         network.graph.output,
         network.tensor(np.concatenate(samples)),
         rows=network.tensor(np.concatenate(rows)),
+        goal=network.tensor(-np.concatenate(offsets)),
     )
     low = engine.propagator.minimise(
         state, forms, method=method, out_of_time=None if deadline is None else deadline.expired

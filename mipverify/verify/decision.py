@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from mipverify.bounds.network_bounds import Method
 from mipverify.verify.aims import Aims
@@ -79,7 +78,8 @@ def settle(
     program = worth_a_program(engine, problem)
     if _searches(engine) and _undecided(case, problem):
         part = SEARCH_SHARE if program else 1.0
-        problem = _search(engine, case, problem, Deadline(part * whole.remaining()))
+        planes = engine.strongest_bounds >= Method.OPTIMISED
+        problem = _search(engine, case, problem, Deadline(part * whole.remaining()), planes=planes)
     if program and _undecided(case, problem):
         if engine.strongest_bounds == Method.OPTIMISED:
             problem = _aim(engine, case, problem, aims, whole)
@@ -110,12 +110,12 @@ def _split(engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline)
     return left
 
 
-def _search(engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline) -> OpenProblem:
-    left = decide_by_search(engine, case, problem, deadline)
+def _search(
+    engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline, *, planes: bool = False
+) -> OpenProblem:
+    left = decide_by_search(engine, case, problem, deadline, planes=planes)
     case.close(Stage.SEARCH)
-    # Its leaves may rest on a solver's word: what is left of the problem then does not say so itself.
-    fewer = len(left.polytopes) < len(problem.polytopes)
-    return replace(left, claimed=problem.claimed or fewer)
+    return left
 
 
 def _aim(engine: Engine, case: Case, problem: OpenProblem, aims: Aims, whole: Deadline) -> OpenProblem:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 
 from mipverify.attack.replay import replay
+from mipverify.bounds.forms import Forms
 from mipverify.graph.operators import Float64Array
-from mipverify.search.node_bounds import NodeBounds, Targets
+from mipverify.search.node_bounds import NodeBounds
 from mipverify.search.phase_search import Phases, SearchOptions, search_phases
+from mipverify.search.target_planes import TargetPlanes, target_planes
+from mipverify.search.targets import targets_of
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
@@ -19,20 +25,28 @@ from mipverify.verify.problem import OpenProblem
 SECONDS_PER_LEAF = 10.0
 
 
-def decide_by_search(engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline) -> OpenProblem:
+def decide_by_search(
+    engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline, *, planes: bool = False
+) -> OpenProblem:
     """Search for a point in any open target, or exclude them all; returns what is still open.
 
-    Targets of several rows (conjunctions) are left to the program. What the search excludes rests on
-    bound propagation with its rounding covered; a leaf that only an LP closes makes it a solver's claim.
+    With `planes`, planes are searched for first: they exclude some targets, and tighten the nodes of the
+    others. What is excluded rests on bound propagation with its rounding covered; a leaf that only an LP
+    closes makes it a solver's claim.
     """
-    wanted = tuple(k for k in problem.polytopes if len(problem.query.unsafe[k].offset) == 1)
     case.num_unstable = problem.state.count_unstable(0)
-    if not wanted or deadline.expired():
+    if not problem.polytopes or deadline.expired():
         return problem
     with timed([case], Stage.SEARCH):
-        stage = _SearchStage(engine, case, problem, wanted)
+        found = None
+        if planes:
+            problem, found = exclude_by_planes(engine, problem, deadline)
+            if not problem.polytopes:
+                case.exclude(problem.query.region.radius, problem.evidence)
+                return problem
+        stage = _SearchStage(engine, case, problem)
         result = search_phases(
-            stage.node_bounds(),
+            stage.node_bounds(found),
             options=SearchOptions(),
             accept=stage.accept,
             leaf=stage.leaf,
@@ -41,31 +55,45 @@ def decide_by_search(engine: Engine, case: Case, problem: OpenProblem, deadline:
         case.nodes = (case.nodes or 0) + result.nodes
     if not result.complete:
         return problem
-    left = tuple(k for k in problem.polytopes if k not in wanted)
-    if not left:
-        case.exclude(problem.query.region.radius, stage.evidence)
-    return OpenProblem(problem.query, problem.state, left)
+    case.exclude(problem.query.region.radius, stage.evidence)
+    return replace(problem, polytopes=(), claimed=stage.evidence is Evidence.SOLVER_CLAIM)
+
+
+def exclude_by_planes(
+    engine: Engine, problem: OpenProblem, deadline: Deadline
+) -> tuple[OpenProblem, TargetPlanes | None]:
+    """The targets that planes leave open, and their planes (None while some target has several rows)."""
+    unsafe = [problem.query.unsafe[k] for k in problem.polytopes]
+    network = problem.state.network
+    offsets = np.concatenate([polytope.offset for polytope in unsafe])
+    rows = network.tensor(np.concatenate([-polytope.matrix for polytope in unsafe]))
+    sample = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
+    forms = Forms(network.graph.output, sample, rows=rows, goal=network.tensor(-offsets))
+    known = rows.new_full((len(rows),), -float("inf"))
+    found = engine.propagator.minimise_with_planes(problem.state, forms, known, deadline.expired)
+    missed = np.nextafter(found.values.cpu().numpy() + offsets, -np.inf) > 0
+    owner = np.repeat(np.arange(len(unsafe)), [len(polytope.offset) for polytope in unsafe])
+    left = [k for k in range(len(unsafe)) if not missed[owner == k].any()]
+    narrowed = replace(problem, polytopes=tuple(problem.polytopes[k] for k in left))
+    if not left or len(owner) > len(unsafe):
+        return narrowed, None
+    return narrowed, target_planes(found, torch.tensor(left, device=rows.device))
 
 
 class _SearchStage:
     """What the search asks of the rest: is this a counterexample, is this leaf excluded?"""
 
-    def __init__(self, engine: Engine, case: Case, problem: OpenProblem, wanted: tuple[int, ...]) -> None:
+    def __init__(self, engine: Engine, case: Case, problem: OpenProblem) -> None:
         self.engine = engine
         self.case = case
         self.problem = problem
-        self.wanted = wanted
-        self.evidence = Evidence.BOUND_PROPAGATION
+        self.evidence = problem.evidence
 
-    def node_bounds(self) -> NodeBounds:
-        """Bounds of the nodes for the wanted targets."""
-        network = self.engine.exact
-        unsafe = [self.problem.query.unsafe[k] for k in self.wanted]
-        targets = Targets(
-            network.tensor(np.concatenate([-polytope.matrix for polytope in unsafe])),
-            network.tensor(np.concatenate([polytope.offset for polytope in unsafe])),
-        )
-        return NodeBounds(self.problem.state, self.engine.single, targets)
+    def node_bounds(self, planes: TargetPlanes | None) -> NodeBounds:
+        """Bounds of the nodes for the open targets."""
+        unsafe = [self.problem.query.unsafe[k] for k in self.problem.polytopes]
+        targets = targets_of(self.engine.exact, unsafe)
+        return NodeBounds(self.problem.state, self.engine.single, targets, planes)
 
     def accept(self, points: Float64Array) -> bool:
         """Replay the points that look unsafe; a witness goes to the case."""
@@ -87,7 +115,7 @@ class _SearchStage:
             self.engine,
             self.case,
             self.problem,
-            self.wanted[target],
+            self.problem.polytopes[target],
             phases=phases,
             time_limit=limit,
         )

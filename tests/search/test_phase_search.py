@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mipverify.bounds.network_bounds import Method
+from mipverify.bounds.planes import OwnPlanes, can_have_planes, fixed, plane_basis
 from mipverify.bounds.propagate import Propagator
 from mipverify.bounds.region_batch import region_batch
 from mipverify.bounds.state import PropagationState
@@ -19,10 +20,12 @@ from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import misclassification
-from mipverify.problem.region import Ball
-from mipverify.search.node_bounds import NodeBounds, NodeOptions, Targets
+from mipverify.problem.region import Ball, Polytope
+from mipverify.search.node_bounds import CHOICES, NodeBounds, NodeOptions
 from mipverify.search.nodes import Frontier, Nodes
 from mipverify.search.phase_search import Phases, SearchOptions, search_phases
+from mipverify.search.target_planes import TargetPlanes
+from mipverify.search.targets import targets_of
 from tests.bounds.regions import exact_points, random_ball
 from tests.oracles.enumeration import linear_regions, worst
 from tests.oracles.exact_values import exact_values
@@ -40,30 +43,61 @@ def bounded(
 def node_bounds(graph: Graph, ball: Ball, label: int) -> NodeBounds:
     _, state = bounded(graph, ball)
     unsafe = misclassification(graph.output_size, label)
-    targets = Targets(
-        torch.tensor(np.concatenate([-p.matrix for p in unsafe])),
-        torch.tensor(np.concatenate([p.offset for p in unsafe])),
-    )
+    targets = targets_of(TorchNetwork(graph), unsafe)
     return NodeBounds(state, TorchNetwork(graph, dtype=torch.float32), targets)
 
 
-@settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), norm=st.sampled_from([Norm.LINF, Norm.L1]))
-def test_closed_nodes_hold_no_unsafe_point(seed: int, norm: Norm) -> None:
-    """Any phases, slopes and multipliers whatsoever: what `certify` closes is empty, in exact arithmetic."""
+def random_planes(rng: np.random.Generator, state: PropagationState, targets: int) -> TargetPlanes:
+    """Planes of any slopes and multipliers above some unstable neurons."""
+    bases, normals, offsets = {}, {}, {}
+    for relu in state.network.graph.relus:
+        unstable = int((state.relaxations[relu].upper_offset[0] > 0).sum())
+        if not unstable or not can_have_planes(state, relu):
+            continue
+        chosen = torch.tensor(np.flatnonzero(rng.random(unstable) < 0.7))
+        if len(chosen):
+            basis = bases[relu] = plane_basis(state, relu, chosen)
+            theta = torch.tensor(rng.random((targets, len(chosen), basis.reads)))
+            theta = torch.where(torch.tensor(rng.random(theta.shape) < 0.3), theta.round(), theta)
+            mu, nu = (torch.tensor(rng.random((targets, len(chosen)))) for _ in range(2))
+            if rng.random() < 0.3:
+                mu, nu = 1 - basis.chord.expand_as(mu), basis.chord.expand_as(nu)
+                theta = basis.chord[:, None].expand_as(theta)
+            normals[relu], offsets[relu] = fixed(OwnPlanes(basis, theta, mu, nu, rigorous=True))
+    return TargetPlanes(bases, normals, offsets, {})
+
+
+@settings(max_examples=80, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), norm=st.sampled_from([Norm.LINF, Norm.L1]), joint=st.booleans())
+def test_closed_nodes_hold_no_unsafe_point(seed: int, norm: Norm, joint: bool) -> None:
+    """Any phases, slopes, planes and multipliers whatsoever: what `certify` closes is empty, exactly."""
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, kinds=KINDS, max_blocks=2)
     ball = random_ball(rng, graph.input_size, norm)
     label = int(rng.integers(graph.output_size))
-    bounds = node_bounds(graph, ball, label)
-    count, shape = len(bounds.targets.rows), (12, bounds.count)
+    unsafe = misclassification(graph.output_size, label)
+    if joint:  # targets of several rows: all have to be reached
+        unsafe = (
+            *unsafe,
+            Polytope(np.concatenate([p.matrix for p in unsafe]), np.concatenate([p.offset for p in unsafe])),
+            Polytope(
+                rng.normal(size=(3, graph.output_size)), rng.normal(size=3) * 10.0 ** rng.integers(-2, 3)
+            ),
+        )
+    _, state = bounded(graph, ball)
+    single = TorchNetwork(graph, dtype=torch.float32)
+    planes = random_planes(rng, state, len(unsafe))
+    bounds = NodeBounds(state, single, targets_of(TorchNetwork(graph), unsafe), planes)
+    shape = (12, bounds.count)
     nodes = Nodes(
-        torch.tensor(rng.integers(count, size=12)),
+        torch.tensor(rng.integers(len(unsafe), size=12)),
         torch.tensor(rng.integers(-1, 2, shape), dtype=torch.int8),
         torch.tensor(rng.random(shape), dtype=torch.float32),
         torch.tensor(rng.exponential(size=shape) * 10.0 ** rng.integers(-3, 3), dtype=torch.float32),
+        torch.tensor(rng.random((12, planes.count)), dtype=torch.float32),
+        torch.tensor(rng.random((12, bounds.targets.most_rows)), dtype=torch.float32),
         torch.full((12,), -torch.inf),
-        torch.full((12, 3), -1),
+        torch.full((12, CHOICES), -1),
     )
     improved, attained = bounds.improve(nodes, NodeOptions(steps=3))
     assert attained.points.shape == (12, graph.input_size)
@@ -72,9 +106,34 @@ def test_closed_nodes_hold_no_unsafe_point(seed: int, norm: Norm) -> None:
         values = exact_values(graph, point)
         for k in closed.nonzero().squeeze(1).tolist():
             if obeys(bounds, graph, values, nodes.phases[k]):
-                row = bounds.targets.rows[nodes.target[k]].tolist()
-                form = sum(Fraction(r) * v for r, v in zip(row, values[graph.output], strict=True))
-                assert form + Fraction(float(bounds.targets.constants[nodes.target[k]])) > 0
+                polytope = unsafe[int(nodes.target[k])]
+                margins = [
+                    sum(Fraction(float(r)) * v for r, v in zip(row, values[graph.output], strict=True))
+                    - Fraction(float(offset))
+                    for row, offset in zip(polytope.matrix, polytope.offset, strict=True)
+                ]
+                assert min(margins) < 0
+
+
+def test_random_planes_do_close_nodes() -> None:
+    """The property above is about something: planes change bounds, and nodes with planes get closed."""
+    closed = improved = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        graph = random_graph(rng, kinds=("dense", "conv"), max_blocks=2)
+        ball = random_ball(rng, graph.input_size, Norm.LINF)
+        plain = node_bounds(graph, ball, 0)
+        planes = random_planes(rng, plain.exact, len(plain.targets))
+        above = NodeBounds(plain.exact, plain.fast.network, plain.targets, planes)
+        target = torch.arange(len(plain.targets))
+        without, (found, _) = (
+            plain.quick(plain.roots(target)),
+            above.improve(above.roots(target), NodeOptions(20)),
+        )
+        improved += int((found.bound > without + 1e-4).sum()) if planes.count else 0
+        closed += int(above.certify(found).sum()) if planes.count else 0
+    assert closed > 0
+    assert improved > 0
 
 
 def obeys(bounds: NodeBounds, graph: Graph, values: list[list[Fraction]], phases: torch.Tensor) -> bool:
@@ -150,7 +209,7 @@ def test_search_is_deterministic_and_stops_in_time() -> None:
             leaf=lambda *_: False,
             out_of_time=lambda: True,
         )
-        assert hurried.nodes == len(bounds.targets.rows)
+        assert hurried.nodes == len(bounds.targets)
         assert (
             hurried.complete is (hurried.open == 0 and hurried.worst == 0.0 and not hurried.found)
             or hurried.open
@@ -191,7 +250,7 @@ def test_frontier_gives_back_every_node_once_worst_first(count: int) -> None:
         tag = torch.arange(total, total + size)
         empty = torch.zeros(size, 0)
         frontier.add(
-            Nodes(tag, empty.to(torch.int8), empty, empty, bound, torch.zeros(size, 3, dtype=torch.int64))
+            Nodes(tag, empty.to(torch.int8), *[empty] * 4, bound, torch.zeros(size, 3, dtype=torch.int64))
         )
         total += size
     seen: list[int] = []
