@@ -116,6 +116,21 @@ class ChainState:
     lines: dict[tuple[int, torch.dtype], _Lines] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class OutputForms:
+    """Linear forms below outputs of boxes.
+
+    Attributes:
+        slopes: coefficients of the input, float64 [boxes, k, n].
+        least: their lower bounds over the boxes, rounding covered; -inf where one overflowed, [boxes, k].
+        losses: an estimate of what the relaxation loses per unit of width of each input, [boxes, k, n].
+    """
+
+    slopes: Tensor
+    least: Tensor
+    losses: Tensor
+
+
 class Chain:
     """Bounds of a network that is a chain.
 
@@ -152,39 +167,49 @@ class Chain:
             low, up = state.lower[index].clamp(min=0), state.upper[index].clamp(min=0)
         return state
 
-    def outputs(
-        self, state: ChainState, rows: Tensor, boxes: Tensor, chosen: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Linear forms below outputs: slopes [boxes, k, n], and their minima over the boxes, [boxes, k].
+    def outputs(self, state: ChainState, rows: Tensor, chosen: Tensor) -> OutputForms:
+        """Linear forms below outputs over all boxes.
 
         Args:
             state: from `run`.
             rows: coefficients of the outputs, float64 [rows, m].
-            boxes: positions of boxes, [boxes].
-            chosen: rows for each of them, [boxes, k].
-
-        Minima are lower bounds with rounding covered, -inf where a number overflowed.
+            chosen: rows for each box, [boxes, k].
         """
         exact, last = torch.float64, len(self.layers) - 1
-        layer = self.layers[last]
+        layer, blame = self.layers[last], self._blame(state)
         start = rows @ layer.augmented[exact]
-        slopes, least = [], []
-        for part in self._chunks(boxes, chosen.shape[1], exact):
-            picked = chosen[part]
-            error = layer.error(state.reach[last][boxes[part]], exact)
-            lost = rows.abs()[picked] @ error[:, :, None]
+        error = layer.error(state.reach[last], exact)
+        parts = []
+        for boxes in self._chunks(len(chosen), chosen.shape[1], exact):
+            picked = chosen[boxes]
+            lost = outward((rows.abs()[picked] @ error[boxes, :, None])[:, :, 0], layer.size + 4)
             begin = start[picked]
+            seen: list[Tensor] = []
             form, low = self._descend(
-                state,
-                last - 1,
-                boxes[part],
-                begin[:, :, :-1],
-                begin[:, :, -1],
-                outward(lost[:, :, 0], layer.size + 4),
+                state, last - 1, boxes, begin[:, :, :-1], begin[:, :, -1], lost, seen=seen
             )
-            slopes.append(form)
-            least.append(low)
-        return torch.cat(slopes), torch.cat(least)
+            losses = torch.zeros_like(form)
+            for coefficients, part in zip(seen, blame, strict=True):
+                losses += torch.bmm(coefficients, part[boxes].double())
+            parts.append((form, low, losses))
+        return OutputForms(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def _blame(self, state: ChainState) -> list[Tensor]:
+        """For each ReLU layer, from the last, what its lines lose per unit of coefficient and of input width.
+
+        On [l, u] with s = u / (u - l) the gap between relu and its chord is s (1 - s) (u - l), and u - l
+        grows with the width of an input by the slope of h along it, here of the chords. [boxes, size, n] a
+        layer. An estimate in the dtype of the rows; no claim rests on it.
+        """
+        found: list[Tensor] = []
+        slope: Tensor | None = None
+        for index, layer in enumerate(self.layers[:-1]):
+            weight = layer.augmented[self.dtype][:, :-1]
+            slope = weight.expand(state.region.batch, -1, -1) if slope is None else weight @ slope
+            chord = self._lines(state, index, self.dtype).above[:, :, None]
+            found.append(chord * (1 - chord) * slope.abs())
+            slope = chord * slope
+        return found[::-1]
 
     def _layer(self, position: int) -> _Layer:
         held = self.network.tensors[position]
@@ -193,10 +218,10 @@ class Chain:
         facts = affine_facts(self.network, position)
         return _Layer(position, held["weight"], held["bias"], facts, augmented)
 
-    def _chunks(self, boxes: Tensor, rows: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    def _chunks(self, boxes: int, rows: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
         size = torch.finfo(dtype).bits // 8
         count = max(1, CHUNK_BYTES // max(1, rows * self.widest * size))
-        return torch.split(torch.arange(len(boxes), device=boxes.device), count)
+        return torch.split(torch.arange(boxes, device=self.network.device), count)
 
     def _refine(self, state: ChainState, index: int) -> None:
         """Bound the unstable arguments of a ReLU layer from both sides.
@@ -225,7 +250,14 @@ class Chain:
             state.upper[index][place] = torch.minimum(state.upper[index][place], above)
 
     def _descend(
-        self, state: ChainState, index: int, boxes: Tensor, rows: Tensor, constant: Tensor, lost: Tensor
+        self,
+        state: ChainState,
+        index: int,
+        boxes: Tensor,
+        rows: Tensor,
+        constant: Tensor,
+        lost: Tensor,
+        seen: list[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Pass rows over the ReLU layer `index` [boxes, k, size] down to the input.
 
@@ -236,12 +268,15 @@ class Chain:
             rows: coefficients; their dtype is that of the pass.
             constant: to be added, float64 [boxes, k].
             lost: what the rows may be off by already, float64 [boxes, k].
+            seen: takes the absolute coefficients that arrive at each ReLU layer.
 
         Returns:
-            The form of the input, float64 [boxes, k, n], and its lower bound with rounding covered, [boxes, k].
+            The form of the input, float64 [boxes, k, n], and its certified lower bound, [boxes, k].
         """
         dtype, size = rows.dtype, constant.abs()
         for k in range(index, -1, -1):
+            if seen is not None:
+                seen.append(rows.abs())
             lines = self._lines(state, k, dtype).take(boxes)
             positive, negative = rows.clamp(min=0), rows.clamp(max=0)
             drop = (negative * lines.drop_negative[:, None]).sum(2) - (

@@ -72,12 +72,24 @@ class BoundedBoxes:
     Attributes:
         boxes: with better bounds, and without the polytopes that are proven missed.
         forms: of all rows; those of polytopes that are not open say nothing.
+        losses: estimate of what the relaxation of each row loses per unit of width, [boxes, rows, n].
         unstable: number of neurons whose phase is open, [boxes].
     """
 
     boxes: Boxes
     forms: CornerForms
+    losses: Tensor
     unstable: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Relaxed:
+    """Bounds of neurons, [boxes, neurons], and forms and losses of rows as in `BoundedBoxes`."""
+
+    lower: Tensor
+    upper: Tensor
+    forms: CornerForms
+    losses: Tensor
 
 
 class BoxBounds:
@@ -122,21 +134,22 @@ class BoxBounds:
     def improve(self, boxes: Boxes) -> BoundedBoxes:
         """Bounds of the neurons, then of the open rows; a polytope with a row above 0 is closed."""
         with torch.no_grad():
-            bounds = self._by_chain if self.chain is not None else self._by_propagation
-            known_lower, known_upper, forms = bounds(boxes)
-        least = self.rows.worst(forms.least)
+            relaxed = self._by_propagation(boxes) if self.chain is None else self._by_chain(boxes)
+        least = self.rows.worst(relaxed.forms.least)
         open_ = boxes.open & ~(least > 0)
         bound = least.masked_fill(~open_, float("inf")).amin(1).clamp(min=-torch.finfo(least.dtype).max)
         improved = Boxes(
             boxes.lower,
             boxes.upper,
             open_,
-            known_lower,
-            known_upper,
+            relaxed.lower,
+            relaxed.upper,
             bound,
             boxes.share,
         )
-        return BoundedBoxes(improved, forms, self._unstable(known_lower, known_upper))
+        return BoundedBoxes(
+            improved, relaxed.forms, relaxed.losses, self._unstable(relaxed.lower, relaxed.upper)
+        )
 
     def state_of(self, boxes: Boxes) -> PropagationState:
         """Bounds of every node over one box (or several)."""
@@ -151,7 +164,7 @@ class BoxBounds:
         """The boxes as input regions."""
         return RegionBatch(boxes.lower, boxes.upper, boxes.lower, None)
 
-    def _by_chain(self, boxes: Boxes) -> tuple[Tensor, Tensor, CornerForms]:
+    def _by_chain(self, boxes: Boxes) -> _Relaxed:
         if self.chain is None:
             raise ValueError("the network is no chain")
         known = [list(torch.split(part, self.sizes, 1)) for part in (boxes.known_lower, boxes.known_upper)]
@@ -159,15 +172,19 @@ class BoxBounds:
         wanted = boxes.open[:, self.rows.owner]
         most = int(wanted.sum(1).max())
         chosen = wanted.to(torch.uint8).sort(dim=1, descending=True, stable=True).indices[:, :most]
-        every = torch.arange(len(boxes), device=wanted.device)
-        form, low = self.chain.outputs(state, self.rows.rows, every, chosen)
-        total = torch.nextafter(low + self.rows.constants[chosen], low.new_tensor(-float("inf")))
+        found = self.chain.outputs(state, self.rows.rows, chosen)
+        nothing = found.least.new_tensor(-float("inf"))
+        total = torch.nextafter(found.least + self.rows.constants[chosen], nothing)
+        sound = total.isfinite()
         forms = self._no_forms(boxes)
-        forms.slopes[every[:, None], chosen] = form.where(total.isfinite()[:, :, None], form.new_zeros(()))
-        forms.least[every[:, None], chosen] = total.where(total.isfinite(), total.new_tensor(-float("inf")))
-        return self._joined(state.lower, boxes), self._joined(state.upper, boxes), forms
+        place = (torch.arange(len(boxes), device=chosen.device)[:, None], chosen)
+        forms.slopes[place] = torch.where(sound[:, :, None], found.slopes, 0.0)
+        forms.least[place] = torch.where(sound, total, nothing)
+        losses = torch.zeros_like(forms.slopes)
+        losses[place] = found.losses.nan_to_num(0.0, 0.0, 0.0)
+        return _Relaxed(self._joined(state.lower, boxes), self._joined(state.upper, boxes), forms, losses)
 
-    def _by_propagation(self, boxes: Boxes) -> tuple[Tensor, Tensor, CornerForms]:
+    def _by_propagation(self, boxes: Boxes) -> _Relaxed:
         state = self.state_of(boxes)
         forms = self._no_forms(boxes)
         sample, row = boxes.open[:, self.rows.owner].nonzero(as_tuple=True)
@@ -182,7 +199,17 @@ class BoxBounds:
             forms.least[sample[part], row[part]] = torch.where(sound, total, -float("inf"))
             forms.slopes[sample[part], row[part]] = torch.where(sound[:, None], form, 0.0)
         known_lower, known_upper = (self._gathered(held, len(boxes)) for held in (state.lower, state.upper))
-        return known_lower, known_upper, forms
+        return _Relaxed(known_lower, known_upper, forms, self._losses(forms))
+
+    def _losses(self, forms: CornerForms) -> Tensor:
+        """A stand-in for what the relaxation loses along each input: more, the less of it was halved."""
+        root = self.root.region.upper - self.root.region.lower
+        width = forms.upper - forms.lower
+        left = torch.where(root > 0, width / root, 0.0)
+        left = left / left.amax(1, keepdim=True).clamp(min=torch.finfo(left.dtype).tiny)
+        effect = (forms.slopes.abs() * width[:, None]).amax(2, keepdim=True)
+        losses = effect * (left / width.clamp(min=torch.finfo(left.dtype).tiny))[:, None]
+        return losses.nan_to_num(0.0, 0.0, 0.0)
 
     def _no_forms(self, boxes: Boxes) -> CornerForms:
         """Forms that say nothing, to be filled in."""

@@ -13,6 +13,7 @@ from mipverify.search.box_bounds import BoundedBoxes, BoxBounds, Rows
 from mipverify.search.box_frontier import Boxes, BoxFrontier, join_boxes
 from mipverify.search.clipping import clip
 
+LINEAR = 0.1  # weight of a slope of the form beside the loss of the relaxation
 PROMISING = 4  # points of a batch that are shown as counterexamples
 
 
@@ -61,8 +62,8 @@ class Reachable:
     Attributes:
         boxes: where their polytopes may still be reached.
         unstable: number of neurons whose phase is open, [boxes].
-        weights: sum over the open polytopes of |slopes| of the row with the best bound, [boxes, n].
-        direction: the same with the signs, [boxes, n].
+        weights: what a unit of width of each input costs the bounds of the open polytopes, [boxes, n].
+        direction: sum of the slopes of their rows of best bound, [boxes, n].
     """
 
     boxes: Boxes
@@ -174,13 +175,15 @@ def clipped(bounded: BoundedBoxes, rows: Rows) -> Reachable:
     low, up, empty = clip(forms, rows.present[polytope])
     decisive = forms.least.masked_fill(~rows.present[polytope], -float("inf")).max(1)
     slopes = forms.slopes[torch.arange(len(box), device=box.device), decisive.indices]
+    losses = bounded.losses[box, rows.table[polytope].gather(1, decisive.indices[:, None]).squeeze(1)]
     box, polytope, low, up, slopes = (part[~empty] for part in (box, polytope, low, up, slopes))
     index = box[:, None].expand_as(low)
     lower = boxes.upper.scatter_reduce(0, index, low, "amin")
     upper = boxes.lower.scatter_reduce(0, index, up, "amax")
     open_ = torch.zeros_like(boxes.open)
     open_[box, polytope] = True
-    weights = torch.zeros_like(boxes.lower).index_add(0, box, slopes.abs())
+    losses = losses[~empty]
+    weights = torch.zeros_like(boxes.lower).index_add(0, box, LINEAR * slopes.abs() + losses)
     direction = torch.zeros_like(boxes.lower).index_add(0, box, slopes)
     width = boxes.upper - boxes.lower
     ratio = torch.where(width > 0, (upper - lower) / width, torch.ones_like(width)).prod(1).clamp(0, 1)
