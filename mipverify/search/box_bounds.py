@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,10 +16,14 @@ from mipverify.bounds.region_batch import RegionBatch
 from mipverify.bounds.state import PropagationState
 from mipverify.bounds.substitution import BackwardPass
 from mipverify.bounds.torch_network import TorchNetwork
-from mipverify.graph.operators import MaxPool, Relu
+from mipverify.graph.graph import Graph
+from mipverify.graph.operators import Conv, Dense, MaxPool, Relu
 from mipverify.problem.region import Polytope
 from mipverify.search.box_frontier import Boxes
 from mipverify.search.clipping import CornerForms
+
+LARGEST_BATCH = 256
+PRODUCTS = 1 << 33  # multiplications in one batch, at worst
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +68,22 @@ def rows_of(polytopes: Sequence[Polytope], network: TorchNetwork) -> Rows:
         torch.where(present, first[:, None] + column, 0),
         present,
     )
+
+
+def boxes_at_once(graph: Graph) -> int:
+    """Boxes that are bounded in one batch: as many as take about a second at worst, 1 for a large network.
+
+    At worst every neuron sends rows through all weights below it. The measure knows no clock, so that the
+    search is the same on every machine.
+    """
+    neurons = sum(graph.nodes[relu].size for relu in graph.relus)
+    products = 0
+    for node in graph.nodes:
+        if isinstance(node.op, Dense):
+            products += node.op.weight.size
+        elif isinstance(node.op, Conv):
+            products += node.op.size * int(np.prod(node.op.weight.shape[1:]))
+    return int(min(LARGEST_BATCH, max(1, PRODUCTS // max(1, neurons * products))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +149,7 @@ class BoxBounds:
             self._gathered(self.root.lower, 1),
             self._gathered(self.root.upper, 1),
             region.lower.new_full((1,), -float("inf")),
+            region.lower.new_zeros(1),
             region.lower.new_ones(1),
         )
 
@@ -145,6 +167,7 @@ class BoxBounds:
             relaxed.lower,
             relaxed.upper,
             bound,
+            boxes.value,
             boxes.share,
         )
         return BoundedBoxes(

@@ -18,6 +18,7 @@ class Boxes:
         open: which polytopes a box is not proven to miss, bool [boxes, polytopes].
         known_lower, known_upper: bounds on the neurons that are refined, in a row, [boxes, neurons].
         bound: how far the box is from being closed: the worst of its open polytopes' bounds, [boxes].
+        value: how far the best point seen in the box (or its parent) is from unsafe, [boxes].
         share: of the volume of the input box, in sides of positive width, [boxes]; no claim rests on it.
     """
 
@@ -27,6 +28,7 @@ class Boxes:
     known_lower: Tensor
     known_upper: Tensor
     bound: Tensor
+    value: Tensor
     share: Tensor
 
     def __len__(self) -> int:
@@ -43,11 +45,19 @@ def join_boxes(parts: Sequence[Boxes]) -> Boxes:
     return Boxes(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Boxes)))
 
 
+def _first_of_both(bound: Tensor, value: Tensor, count: int) -> Tensor:
+    """Positions of `count` entries: the smallest bounds, then the smallest values among the others."""
+    order = torch.sort(bound, stable=True).indices
+    worst, others = order[: count - count // 2], order[count - count // 2 :]
+    return torch.cat([worst, others[torch.sort(value[others], stable=True).indices[: count // 2]]])
+
+
 class BoxFrontier:
     """Open boxes in one growing block of memory whose rows are used again.
 
-    The worst bound comes first while there is room. From `crowded` boxes on the latest come first: the
-    search then goes down one branch, and the frontier grows by no more than a batch a level.
+    While there is room, half of the boxes taken are those of the worst bound and half those with the point
+    closest to being unsafe: a counterexample may hide in a small box. From `crowded` boxes on the latest come
+    first: the search then goes down one branch, and the frontier grows by no more than a batch a level.
     """
 
     def __init__(self, crowded: int) -> None:
@@ -94,7 +104,7 @@ class BoxFrontier:
         if len(rows) > self.crowded:
             rows = rows[torch.sort(self.ages[rows], descending=True, stable=True).indices[:count]]
         elif len(rows) > count:
-            rows = rows[torch.sort(self.store.bound[rows], stable=True).indices[:count]]
+            rows = rows[_first_of_both(self.store.bound[rows], self.store.value[rows], count)]
         self.ages[rows] = -1
         return self.store.take(rows)
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from mipverify.graph.operators import Float64Array
 from mipverify.search.box_bounds import BoundedBoxes, BoxBounds, Rows
 from mipverify.search.box_frontier import Boxes, BoxFrontier, join_boxes
+from mipverify.search.box_points import promising_points
 from mipverify.search.clipping import clip
 
 LINEAR = 0.1  # weight of a slope of the form beside the loss of the relaxation
-PROMISING = 4  # points of a batch that are shown as counterexamples
 
 
 @dataclass(frozen=True)
@@ -138,26 +138,17 @@ class _Step:
         still = reachable.boxes
         if not len(still):
             return still
-        if self._reached(reachable):
+        points, values = promising_points(self.bounds, still, reachable.direction)
+        if self.accept(points.cpu().numpy()):
             self.found = True
             return still
+        still = replace(still, value=values)
         axis, splittable = _axes(reachable)
         leaves = ~splittable | (reachable.unstable <= self.options.leaf)
         for position in leaves.nonzero().squeeze(1).tolist():
             if not self._excluded(still.take(torch.tensor([position]))):
                 return still
         return halves(still.take(~leaves), axis[~leaves])
-
-    def _reached(self, reachable: Reachable) -> bool:
-        """Whether a centre, or a point where the decisive row is smallest, is a counterexample."""
-        boxes = reachable.boxes
-        corners = torch.where(reachable.direction > 0, boxes.lower, boxes.upper)
-        points = torch.cat([boxes.lower + (boxes.upper - boxes.lower) / 2, corners])
-        with torch.no_grad():
-            values = self.bounds.values(points)
-        worst = values.masked_fill(~boxes.open.repeat(2, 1), float("inf")).amin(1)
-        best = worst.topk(min(PROMISING, len(worst)), largest=False).indices
-        return self.accept(points[best].cpu().numpy())
 
     def _excluded(self, box: Boxes) -> bool:
         for polytope in box.open[0].nonzero().squeeze(1).tolist():

@@ -15,6 +15,7 @@ from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.decision import glance, settle
 from mipverify.verify.engine import Engine
+from mipverify.verify.input_splitting import splits_inputs
 from mipverify.verify.problem import OpenProblem
 
 INTERVAL_TRIALS = 12
@@ -34,8 +35,8 @@ def decide(engine: Engine, cases: Sequence[Case]) -> None:
     problems = {
         case: OpenProblem(case.query, states[case], case.open_polytopes) for case in cases if case.open
     }
-    # Where few neurons are unstable, the search is over before an attack that finds nothing.
-    few = [case for case, problem in problems.items() if problem.state.count_unstable(0) <= FEW]
+    # Where few neurons are unstable or few inputs vary, a search may be over before an attack finds nothing.
+    few = [case for case, problem in problems.items() if worth_a_glance(problem)]
     for case in few:
         problems[case] = glance(engine, case, problems[case])
     if engine.options.attack:
@@ -45,6 +46,11 @@ def decide(engine: Engine, cases: Sequence[Case]) -> None:
             _bracket(engine, [case])
             settle(engine, case, problem, glanced=case in few)
     _bracket(engine, [case for case in cases if case.witness is not None])
+
+
+def worth_a_glance(problem: OpenProblem) -> bool:
+    """Whether a search may be over sooner than an attack with restarts that finds nothing."""
+    return problem.state.count_unstable(0) <= FEW or splits_inputs(problem)
 
 
 def exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) -> dict[Case, PropagationState]:

@@ -11,16 +11,18 @@ from mipverify.verify.certificate import Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import decide_by_mip
-from mipverify.verify.input_splitting import decide_by_boxes, splits_inputs, wide_inputs
+from mipverify.verify.input_splitting import (
+    decide_by_boxes,
+    first_look,
+    share_of_time,
+    splits_inputs,
+)
 from mipverify.verify.problem import OpenProblem, bound_outputs, optimise_neurons, optimise_outputs
 from mipverify.verify.searching import decide_by_search
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
 SEARCH_SHARE = 0.6  # of the time given, before the program gets the rest
 GLANCE = 1.0  # seconds of search before slopes are optimised for every neuron
-BOX_SHARE = 0.6  # of the time left, for the search over inputs, before phases are split
-VERY_FEW_INPUTS = 8  # up to which
-VERY_BOX_SHARE = 0.8  # of the time goes to it
 LP_SHARE = 0.2  # of the time left, for linear programs over the region, and again for those about targets
 PROGRAM_SIZE = 300  # unstable neurons up to which a program is worth its time beside the search
 
@@ -40,7 +42,7 @@ def glance(engine: Engine, case: Case, problem: OpenProblem) -> OpenProblem:
     """
     whole = Deadline(case.remaining())
     if _searches(engine) and splits_inputs(problem):
-        problem = _split(engine, case, problem, Deadline(min(GLANCE, whole.seconds / 4)))
+        problem = _split(engine, case, problem, Deadline(min(first_look(problem), whole.seconds / 4)))
         if not _undecided(case, problem):
             return problem
     if engine.strongest_bounds >= Method.OPTIMISED:
@@ -72,8 +74,8 @@ def settle(
     if not glanced:
         problem = glance(engine, case, problem)
     if _searches(engine) and splits_inputs(problem) and _undecided(case, problem):
-        part = VERY_BOX_SHARE if wide_inputs(problem.state) <= VERY_FEW_INPUTS else BOX_SHARE
-        problem = _split(engine, case, problem, Deadline(part * whole.remaining()))
+        part = share_of_time(problem) * whole.remaining()
+        problem = _split(engine, case, problem, Deadline(part))
     problem = _better_bounds(engine, case, problem, aims, whole)
     program = worth_a_program(engine, problem)
     if _searches(engine) and _undecided(case, problem):

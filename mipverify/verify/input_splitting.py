@@ -12,7 +12,7 @@ from mipverify.graph.operators import Float64Array
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.problem.region import Ball, Box
-from mipverify.search.box_bounds import BoxBounds
+from mipverify.search.box_bounds import BoxBounds, boxes_at_once
 from mipverify.search.box_frontier import Boxes
 from mipverify.search.input_search import InputSearchOptions, search_inputs
 from mipverify.verify.case import Case, timed
@@ -24,6 +24,8 @@ from mipverify.verify.polish import closest_in_linear_region
 from mipverify.verify.problem import OpenProblem
 
 FEW_INPUTS = 20  # sides of positive width up to which halving the box is tried
+VERY_FEW_INPUTS = 8  # sides up to which it is the way to go
+LEAST_BATCH = 16  # boxes that have to fit into one batch: else a box costs too much
 SECONDS_PER_LEAF = 10.0
 
 
@@ -33,8 +35,19 @@ def wide_inputs(state: PropagationState) -> int:
 
 
 def splits_inputs(problem: OpenProblem) -> bool:
-    """Whether the region is a box of so few dimensions that halving it is worth a try."""
-    return problem.state.region.is_box and wide_inputs(problem.state) <= FEW_INPUTS
+    """Whether the region is a box of so few dimensions, and a box so cheap, that halving is worth a try."""
+    few = problem.state.region.is_box and wide_inputs(problem.state) <= FEW_INPUTS
+    return few and boxes_at_once(problem.state.network.graph) >= LEAST_BATCH
+
+
+def first_look(problem: OpenProblem) -> float:
+    """Seconds of halving before anything dearer than plain bounds is tried."""
+    return 5.0 if wide_inputs(problem.state) <= VERY_FEW_INPUTS else 1.0
+
+
+def share_of_time(problem: OpenProblem) -> float:
+    """The part of the time left that halving gets before phases are split and programs solved."""
+    return 0.8 if wide_inputs(problem.state) <= VERY_FEW_INPUTS else 0.5
 
 
 def decide_by_boxes(engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline) -> OpenProblem:
@@ -50,7 +63,7 @@ def decide_by_boxes(engine: Engine, case: Case, problem: OpenProblem, deadline: 
         stage = _BoxStage(engine, case, problem)
         result = search_inputs(
             stage.bounds,
-            options=InputSearchOptions(),
+            options=InputSearchOptions(batch=boxes_at_once(engine.network.graph)),
             accept=stage.accept,
             leaf=stage.leaf,
             out_of_time=deadline.expired,

@@ -22,11 +22,10 @@ from mipverify.verify.box_query import as_float64, box_query, exact_point, pulle
 from mipverify.verify.case import Case
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
-from mipverify.verify.decide import FEW, attack, exclude_by_bounds
+from mipverify.verify.decide import attack, exclude_by_bounds, worth_a_glance
 from mipverify.verify.decision import glance, settle
 from mipverify.verify.engine import Engine, torch_threads
 from mipverify.verify.extended import with_inputs
-from mipverify.verify.input_splitting import splits_inputs
 from mipverify.verify.problem import OpenProblem
 
 ROUNDS = 3  # times that regions left open may share what time is left
@@ -246,9 +245,7 @@ class _Run:
         """Where few neurons are unstable or few inputs vary, search precedes the long attack."""
         for case in cases:
             problem = self._problem(case) if case.open else None
-            if problem is None:
-                continue
-            if problem.state.count_unstable(0) <= FEW or splits_inputs(problem):
+            if problem is not None and worth_a_glance(problem):
                 self.glanced[case] = glance(self.engine, case, problem)
 
     def _problem(self, case: Case) -> OpenProblem:

@@ -200,18 +200,20 @@ def test_ties_are_not_excluded() -> None:
 def numbered(bounds: list[float]) -> Boxes:
     column = torch.tensor(bounds, dtype=torch.float64)
     wide = column[:, None]
-    return Boxes(wide, wide, torch.ones_like(wide, dtype=torch.bool), wide, wide, column, column * 0 + 0.125)
+    return Boxes(
+        wide, wide, torch.ones_like(wide, dtype=torch.bool), wide, wide, column, -column, column * 0 + 0.125
+    )
 
 
 def test_frontier_takes_the_worst_first_and_the_latest_when_crowded() -> None:
     frontier = BoxFrontier(crowded=4)
     frontier.add(numbered([3.0, 1.0, 2.0]))
-    assert frontier.pop(2).bound.tolist() == [1.0, 2.0]
+    assert frontier.pop(2).bound.tolist() == [1.0, 3.0]  # the worst bound, the best value
     frontier.add(numbered([-1.0, -2.0]))
     frontier.add(numbered([5.0, 6.0]))
     assert (len(frontier), frontier.worst, frontier.share) == (5, -2.0, 0.625)
     assert sorted(frontier.pop(2).bound.tolist()) == [5.0, 6.0]
-    assert sorted(frontier.pop(9).bound.tolist()) == [-2.0, -1.0, 3.0]
+    assert sorted(frontier.pop(9).bound.tolist()) == [-2.0, -1.0, 2.0]
     assert len(frontier) == 0
     assert frontier.share == 0.0
 
