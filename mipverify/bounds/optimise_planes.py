@@ -35,16 +35,18 @@ class PlaneOptions:
         patience: steps without any row improving by `progress` after which the search ends.
         progress: improvement that counts, relative to the size of the bound.
         entries: slopes of planes, over all rows, that may be searched at once.
+        most_rows: sides of neurons up to which a layer is bounded with planes.
         negligible: neurons whose chord can cost a row no more than this share of the costliest keep it.
     """
 
     steps: tuple[int, int] = (20, 80)
     rate: tuple[float, float] = (0.2, 0.1)
-    multiplier_scale: float = 0.2
+    multiplier_scale: float = 0.5
     decay: float = 0.98
     patience: int = 12
     progress: float = 2e-3
     entries: int = 3_000_000
+    most_rows: int = 256
     negligible: float = 1e-3
 
 

@@ -71,6 +71,7 @@ class Propagator:
         *,
         method: Method,
         known: PropagationState | None = None,
+        planes: bool = False,
         out_of_time: Callable[[], bool] | None = None,
     ) -> PropagationState:
         """Bounds of every node: each method up to `method` refines what the one before leaves open.
@@ -79,6 +80,7 @@ class Propagator:
             region: the input regions of the batch.
             method: the strongest method.
             known: bounds over the same regions; methods that they have been through are not run again.
+            planes: whether layers with few undecided neurons are bounded with planes at the end.
             out_of_time: once it says so, the rest is interval arithmetic alone: still sound.
         """
         state = PropagationState(self.network, region, method=method)
@@ -95,6 +97,8 @@ class Propagator:
                 state.adopt(position, known)
             if out_of_time is None or not out_of_time():
                 self._refine(state, position, range(first, method + 1), out_of_time)
+                if planes:
+                    self._refine_by_planes(state, position, out_of_time)
         return state
 
     def minimise(
@@ -152,9 +156,21 @@ class Propagator:
         """Bound the neurons of a node that are marked in a mask [batch, size]."""
         sample, chosen = neurons.nonzero(as_tuple=True)
         forms = both_sides(position, sample, chosen, self.network.dtype)
-        low, up = self.minimise(state, forms, method=method, out_of_time=out_of_time).chunk(2)
+        found = self.minimise(state, forms, method=method, out_of_time=out_of_time)
+        self._keep(state, position, (sample, chosen), found, method)
+
+    def _keep(
+        self,
+        state: PropagationState,
+        position: int,
+        neurons: tuple[Tensor, Tensor],
+        found: Tensor,
+        method: Method,
+    ) -> None:
+        """Intersect with lower bounds, then negated upper bounds, of (sample, neuron) pairs."""
+        low, up = found.chunk(2)
         lower, upper = state.lower[position].clone(), state.upper[position].clone()
-        lower[sample, chosen], upper[sample, chosen] = low, -up
+        lower[neurons], upper[neurons] = low, -up
         state.intersect(position, lower, upper, method)
 
     def _passes(
@@ -222,6 +238,21 @@ class Propagator:
             if undecided is None or not bool(undecided.any()):
                 return
             self._tighten(state, position, undecided, Method(method), out_of_time)
+
+    def _refine_by_planes(
+        self, state: PropagationState, position: int, out_of_time: Callable[[], bool] | None
+    ) -> None:
+        """Tighten a node's neurons with planes above the ReLUs below, if few are still undecided."""
+        undecided = self._undecided(state, position)
+        if undecided is None or (state.region.is_box and position in self.exact_boxes):
+            return
+        if 0 < 2 * int(undecided.sum()) <= self.plane_options.most_rows:
+            sample, chosen = undecided.nonzero(as_tuple=True)
+            forms = both_sides(position, sample, chosen, self.network.dtype)
+            found = torch.cat([state.lower[position][undecided], -state.upper[position][undecided]])
+            for part, view, own in self._passes(state, forms, alone=True):
+                found[part] = self.minimise_with_planes(view, own, found[part], out_of_time).values
+            self._keep(state, position, (sample, chosen), found, Method.OPTIMISED)
 
     def _undecided(self, state: PropagationState, position: int) -> Tensor | None:
         masks: list[Tensor] = []

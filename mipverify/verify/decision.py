@@ -17,12 +17,19 @@ from mipverify.verify.input_splitting import (
     share_of_time,
     splits_inputs,
 )
-from mipverify.verify.problem import OpenProblem, bound_outputs, optimise_neurons, optimise_outputs
+from mipverify.verify.problem import (
+    OpenProblem,
+    bound_outputs,
+    optimise_neurons,
+    optimise_outputs,
+    optimise_planes,
+)
 from mipverify.verify.searching import decide_by_search
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
 SEARCH_SHARE = 0.6  # of the time given, before the program gets the rest
 GLANCE = 1.0  # seconds of search before slopes are optimised for every neuron
+PLANE_SHARE = 0.2  # of the time left, for planes above the ReLUs, to bound neurons with
 LP_SHARE = 0.2  # of the time left, for linear programs over the region, and again for those about targets
 PROGRAM_SIZE = 300  # unstable neurons up to which a program is worth its time beside the search
 
@@ -95,6 +102,9 @@ def _better_bounds(
     """What the options ask for: slopes optimised for all open neurons, and linear programs for them."""
     if engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
         problem = _strengthen(engine, case, problem, optimise_neurons, whole)
+    if engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
+        part = Deadline(PLANE_SHARE * whole.remaining())
+        problem = _strengthen(engine, case, problem, optimise_planes, part)
     if engine.strongest_bounds >= Method.LP and _undecided(case, problem):
         problem = tighten_region(engine, case, problem, Deadline(LP_SHARE * whole.remaining()))
     if engine.strongest_bounds >= Method.LP and _undecided(case, problem):

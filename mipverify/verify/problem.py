@@ -97,6 +97,18 @@ def optimise_neurons(engine: Engine, problem: OpenProblem, deadline: Deadline) -
     return optimise_outputs(engine, replace(problem, state=state), deadline)
 
 
+def optimise_planes(engine: Engine, problem: OpenProblem, deadline: Deadline) -> OpenProblem:
+    """Planes for every open neuron of layers that have few, then for the rows of each target."""
+    state = engine.propagator.run(
+        problem.state.region,
+        method=Method.OPTIMISED,
+        known=problem.state,
+        planes=True,
+        out_of_time=deadline.expired,
+    )
+    return optimise_outputs(engine, replace(problem, state=state), deadline)
+
+
 def bound_outputs(engine: Engine, problem: OpenProblem) -> OpenProblem:
     """Bounds on all outputs, which a program needs, by linear relaxation."""
     engine.propagator.refine_output(problem.state)

@@ -63,9 +63,9 @@ def test_the_profile_counts_open_neurons_and_programs(
             assert [layer.unstable["linear"] for layer in profile.layers] == open_neurons(
                 network, x, Method.LINEAR
             )
-            assert profile.mips > 0
-            assert profile.mip_nodes == certificate.nodes
-            assert 0 < profile.mip_seconds <= certificate.seconds["mip"]
+            if profile.mips:  # none where inequalities at the root are enough
+                assert profile.mip_nodes == certificate.nodes
+                assert 0 < profile.mip_seconds <= certificate.seconds["mip"]
         if certificate.decided_by in ("mip", "tightening"):
             assert profile.lps > 0
             assert 0 < profile.lp_seconds <= certificate.seconds["tightening"]
@@ -73,6 +73,7 @@ def test_the_profile_counts_open_neurons_and_programs(
             assert (profile.lps, profile.mips, profile.unstable("lp")) == (0, 0, None)
         assert profile.unstable("mip") is None
     assert {certificate.decided_by for certificate in found} == {"bounds", "tightening", "mip"}
+    assert any(certificate.profile and certificate.profile.mips for certificate in found)
 
 
 def test_the_profile_changes_no_answer_and_is_off_by_default(
