@@ -327,8 +327,8 @@ def _lines(low: Tensor, up: Tensor, error: Tensor, dtype: torch.dtype) -> _Lines
     rate = gamma(size + 12, dtype)
     own = rate * (magnitude + offset)
     grown = 1 + 4 * gamma(size + 16, dtype)
-    positive = own*0
-    negative = offset
+    positive = (own + below * error) * grown
+    negative = offset + (own + slope * error) * grown
     lost = UNDERFLOW[dtype] * (size + 4) * (magnitude.sum(1) + 3 * size + 1) * 2
     return _Lines(below.to(dtype), above, _up(positive, dtype), _up(negative, dtype), lost)
 

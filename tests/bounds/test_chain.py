@@ -91,6 +91,51 @@ def dot(row: list[float], values: list[Fraction]) -> Fraction:
     return sum((Fraction(c) * v for c, v in zip(row, values, strict=True)), Fraction(0))
 
 
+def balanced_chain(rng: np.random.Generator, center: Float64Array) -> Graph:
+    """Large coefficients whose sums nearly cancel at `center`: many signs hang on rounding."""
+    sizes = [len(center), 12, 12, 12, 2]
+    nodes, value = [Node(Input(sizes[0]), (), "input", (sizes[0],))], center
+    for k, (fan_in, size) in enumerate(pairwise(sizes)):
+        weight = rng.normal(size=(size, fan_in)) * 100.0
+        shift = rng.choice([0.0, 1.0, 30.0], size) if k == 0 else np.zeros(size)
+        nodes.append(Node(Dense(weight, shift - weight @ value), (len(nodes) - 1,), f"d{k}", (size,)))
+        value = np.maximum(shift, 0.0) if k == 0 else rng.choice([0.0, 3.0], size)
+        if k and k < len(sizes) - 2:
+            # The next layer is to see ordinary numbers: some neurons of this one are lifted.
+            dense = nodes[-1].op
+            assert isinstance(dense, Dense)
+            lifted = Dense(weight, dense.bias + value)
+            nodes[-1] = Node(lifted, (len(nodes) - 2,), f"d{k}", (size,))
+        if k < len(sizes) - 2:
+            nodes.append(Node(Relu(size), (len(nodes) - 1,), f"r{k}", (size,)))
+    return Graph(tuple(nodes), len(nodes) - 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(DTYPES))
+def test_rounding_is_charged_where_it_decides(seed: int, dtype: torch.dtype) -> None:
+    """Boxes so small that rounding errors are larger than what the relaxation loses."""
+    rng = np.random.default_rng(seed)
+    center = rng.normal(size=2)
+    graph = balanced_chain(rng, center)
+    chain = Chain(TorchNetwork(graph), dtype=dtype)
+    width = float(rng.choice([1e-13, 1e-10, 1e-8]))
+    region = RegionBatch(
+        torch.tensor(center - width)[None],
+        torch.tensor(center + width)[None],
+        torch.tensor(center)[None],
+        None,
+    )
+    state = bounded(chain, region)
+    for point in points_of(rng, region.lower[0].numpy(), region.upper[0].numpy()):
+        exact = exact_values(graph, [Fraction(v) for v in point.tolist()])
+        for k in range(len(state.lower)):
+            low, up = state.lower[k][0].tolist(), state.upper[k][0].tolist()
+            assert all(
+                Fraction(a) <= v <= Fraction(b) for a, v, b in zip(low, exact[1 + 2 * k], up, strict=True)
+            )
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_about_as_tight_as_substitution_elsewhere(dtype: torch.dtype) -> None:
     rng = np.random.default_rng(5)

@@ -36,7 +36,7 @@ def rounded_down(exact: Fraction) -> float:
     return near if Fraction(near) <= exact else float(np.nextafter(near, -np.inf))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), rounds=st.integers(1, 3))
 def test_points_with_all_rows_at_most_zero_survive(seed: int, rounds: int) -> None:
     """A point is chosen first, and the rows so that it is barely in (or well in)."""
@@ -44,24 +44,45 @@ def test_points_with_all_rows_at_most_zero_survive(seed: int, rounds: int) -> No
     size, count = int(rng.integers(1, 5)), int(rng.integers(1, 4))
     low = rng.normal(size=size) * rng.choice([0.0, 1e-6, 1.0, 1e6])
     up = np.maximum(low + side_lengths(rng, size), low)
-    inside = np.clip(low + (up - low) * rng.choice([0.0, 0.1, 0.5, 1.0, rng.random()], size), low, up)
-    x = [Fraction(v) for v in inside.tolist()]
+    thirds = [Fraction(int(k), 3) for k in rng.integers(0, 4, size)]  # points that are no float64 numbers
+    sides = list(zip(low.tolist(), up.tolist(), thirds, strict=True))
+    x = [Fraction(a) + part * (Fraction(b) - Fraction(a)) for a, b, part in sides]
     scale = rng.choice([0.0, 5e-324, 1e-200, 1e-9, 1.0, 1e9], (count, size))
     slopes = rng.normal(size=(count, size)) * scale
     reach = [value(row, 0.0, x, low, up) for row in slopes]
     if any(r > Fraction(1e307) for r in reach):
         return
-    least = np.array([rounded_down(-r) - rng.choice([0.0, 0.0, 1e-9, 1.0]) for r in reach])
+    least = np.array([rounded_down(-r) - rng.choice([0.0, 0.0, 0.0, 1e-9]) for r in reach])
     forms = CornerForms(
         torch.tensor(slopes)[None], torch.tensor(least)[None], torch.tensor(low)[None], torch.tensor(up)[None]
     )
     wanted = torch.tensor(rng.random(count) < 0.8)[None]
     lower, upper, empty = clip(forms, wanted, rounds)
     assert not bool(empty[0])
-    assert (lower[0].numpy() <= inside).all()
-    assert (inside <= upper[0].numpy()).all()
+    assert all(Fraction(a) <= v for a, v in zip(lower[0].tolist(), x, strict=True))
+    assert all(v <= Fraction(b) for v, b in zip(x, upper[0].tolist(), strict=True))
     assert (low <= lower[0].numpy()).all()
     assert (upper[0].numpy() <= up).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_least_over_a_smaller_box_is_rounded_down(seed: int) -> None:
+    """It stays below the form's exact value at the corner of the smaller box."""
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(1, 8))
+    low = rng.normal(size=size)
+    up = low + rng.random(size)
+    inner = np.sort(low + (up - low) * rng.random((2, size)), axis=0).clip(low, up)
+    slopes = rng.normal(size=size) * rng.choice([1e-3, 1.0, 1e3])
+    least = float(rng.choice([0.0, 1e-12, 1.0])) * float(rng.normal())
+    box = torch.tensor(low)[None], torch.tensor(up)[None]
+    forms = CornerForms(torch.tensor(slopes)[None, None], torch.tensor([[least]], dtype=torch.float64), *box)
+    found = float(forms.least_over(torch.tensor(inner[0])[None], torch.tensor(inner[1])[None])[0, 0])
+    corner = [Fraction(v) for v in np.where(slopes > 0, inner[0], inner[1]).tolist()]
+    exact = value(slopes, least, corner, low, up)
+    assert Fraction(found) <= exact
+    assert float(exact) - found <= 1e-12 * (1 + abs(float(exact)))
 
 
 def test_what_no_row_allows_is_cut_off() -> None:
