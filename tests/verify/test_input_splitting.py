@@ -1,0 +1,129 @@
+"""The search over inputs as a stage: its leaves, its verdicts, its clock."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from mipverify.bounds.network_bounds import Method
+from mipverify.frontend.network import load_network
+from mipverify.graph.graph import Graph, Node
+from mipverify.graph.operators import Dense, Input, Relu
+from mipverify.problem.norm import Norm
+from mipverify.problem.query import Query
+from mipverify.problem.region import Ball, Box, Polytope
+from mipverify.search.box_bounds import boxes_at_once
+from mipverify.search.input_search import halves
+from mipverify.verify.case import Case
+from mipverify.verify.certificate import Evidence
+from mipverify.verify.deadline import Deadline
+from mipverify.verify.engine import Engine
+from mipverify.verify.input_splitting import _BoxStage, decide_by_boxes, splits_inputs, wide_inputs
+from mipverify.verify.options import VerifyOptions
+from mipverify.verify.problem import OpenProblem, open_problem
+from tests.oracles.enumeration import linear_regions, worst
+from tests.random_networks import random_conv, random_graph, to_onnx
+
+SURE = 1e-4  # margins closer to 0 than this may be decided either way
+
+
+def asked(graph: Graph, box: Box, polytopes: list[Polytope]) -> tuple[Engine, Case, OpenProblem]:
+    engine = Engine(load_network(to_onnx(graph)), VerifyOptions(time_limit=60))
+    center = ((box.lower + box.upper) / 2).astype(np.float32).astype(np.float64)
+    query = Query(Ball(center, 100.0, Norm.LINF, box), tuple(polytopes))
+    case = Case(query=query, label=0, prediction=0, eps=100.0, gap=1e-4, limit=60.0)
+    every = tuple(range(len(polytopes)))
+    return engine, case, open_problem(engine, query, every, Method.LINEAR, Deadline(60))
+
+
+def random_problem(seed: int) -> tuple[Graph, Box, list[Polytope], float]:
+    """A tiny network, a box of float32 sides, conjunctions near its outputs, and the largest margin."""
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng, max_relus=6)
+    low = rng.normal(size=graph.input_size).astype(np.float32).astype(np.float64)
+    box = Box(low, low + rng.choice([0.0, 0.5, 2.0], graph.input_size, p=[0.2, 0.4, 0.4]))
+    middle = load_network(to_onnx(graph))((box.lower + box.upper)[None] / 2)[0]
+    polytopes = []
+    for _ in range(int(rng.integers(1, 4))):
+        rows = rng.normal(size=(int(rng.integers(1, 4)), graph.output_size))
+        polytopes.append(Polytope(rows, rows @ middle + rng.choice([0.1, 0.5, 2.0]) * rng.random(len(rows))))
+    ball = Ball(box.lower, 100.0, Norm.LINF, box)
+    return graph, box, polytopes, worst(linear_regions(graph, ball), ball, polytopes)
+
+
+def test_verdicts_against_all_linear_regions() -> None:
+    decided = {True: 0, False: 0}
+    for seed in range(40):
+        graph, box, polytopes, margin = random_problem(seed)
+        engine, case, problem = asked(graph, box, polytopes)
+        left = decide_by_boxes(engine, case, problem, Deadline(30))
+        if not left.polytopes:
+            assert margin <= SURE
+            decided[False] += 1
+        elif case.witness is not None:
+            assert margin >= -SURE
+            assert case.query.region.contains(case.witness.point)
+            decided[True] += 1
+        else:
+            assert abs(margin) < SURE
+    assert min(decided.values()) >= 5, decided
+
+
+def test_leaves_against_all_linear_regions() -> None:
+    """The program over a part of the box speaks of that part; its witness is one of the whole query."""
+    ended = {"excluded": 0, "found": 0}
+    for seed in range(40, 70):
+        graph, box, polytopes, _ = random_problem(seed)
+        engine, case, problem = asked(graph, box, polytopes)
+        if not problem.polytopes:
+            continue
+        stage = _BoxStage(engine, case, problem)
+        whole = stage.bounds.whole()
+        parts = halves(whole, torch.tensor([int(np.argmax(box.upper - box.lower))]))
+        part = parts.take(torch.tensor([seed % 2]))
+        inside = Box(part.lower[0].numpy(), part.upper[0].numpy())
+        ball = Ball(inside.lower, 100.0, Norm.LINF, inside)
+        wanted = [polytopes[problem.polytopes[0]]]
+        margin = worst(linear_regions(graph, ball), ball, wanted)
+        if stage.leaf(part, 0):
+            assert margin <= SURE
+            ended["excluded"] += 1
+        elif margin > SURE:
+            assert case.witness is not None
+            assert case.witness.distance == np.abs(case.witness.point - case.query.region.center).max()
+            ended["found"] += 1
+    assert min(ended.values()) >= 3, ended
+
+
+def test_no_time_decides_nothing() -> None:
+    graph, box, polytopes, _ = random_problem(1)
+    engine, case, problem = asked(graph, box, polytopes)
+    assert decide_by_boxes(engine, case, problem, Deadline(0.0)) is problem
+    assert case.evidence is Evidence.NONE
+    assert case.witness is None
+
+
+def test_inputs_without_width_do_not_count() -> None:
+    graph = random_graph(np.random.default_rng(2), input_size=4)
+    low = np.zeros(4)
+    box = Box(low, np.array([0.0, 1.0, 0.0, 5e-324]))
+    _, _, problem = asked(graph, box, [Polytope(np.eye(1, graph.output_size), np.zeros(1))])
+    assert wide_inputs(problem.state) == 2
+    assert splits_inputs(problem)
+
+
+def test_batches_are_smaller_for_larger_networks() -> None:
+    rng = np.random.default_rng(0)
+    assert boxes_at_once(random_graph(rng)) == 256
+    size = 3000
+    wide = (
+        Node(Input(2), (), "input", (2,)),
+        Node(Dense(np.zeros((size, 2)), np.zeros(size)), (0,), "a", (size,)),
+        Node(Relu(size), (1,), "b", (size,)),
+        Node(Dense(np.zeros((size, size)), np.zeros(size)), (2,), "c", (size,)),
+        Node(Relu(size), (3,), "d", (size,)),
+    )
+    assert boxes_at_once(Graph(wide, 4)) == 1
+    conv = random_conv(rng, 4)
+    nodes = (Node(Input(4), (), "input", (4,)), Node(conv, (0,), "a", (conv.size,)))
+    assert boxes_at_once(Graph(nodes, 1)) == 256
