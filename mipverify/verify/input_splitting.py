@@ -9,6 +9,7 @@ import numpy as np
 from mipverify.attack.replay import replay
 from mipverify.bounds.state import PropagationState
 from mipverify.graph.operators import Float64Array
+from mipverify.milp.result import Termination
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.problem.region import Ball, Box
@@ -105,6 +106,8 @@ class _BoxStage:
         excluded, result = examine(
             self.engine, inside, OpenProblem(query, state, (position,)), position, time_limit=limit
         )
+        if result.termination is Termination.INTERRUPTED:  # a solver reports Ctrl-C as a result
+            raise KeyboardInterrupt
         if inside.witness is not None:
             self._offer(inside.witness.point)
         # The cost is minus the margin: a certified bound > 0 needs no trust in the solver.
