@@ -58,6 +58,12 @@ class Attained:
     points: Tensor
     values: Tensor
 
+    def put(self, index: Tensor, other: Attained) -> Attained:
+        """The same with other nodes' in the places `index`."""
+        return Attained(
+            self.points.index_copy(0, index, other.points), self.values.index_copy(0, index, other.values)
+        )
+
 
 class NodeBounds:
     """Bounds the nodes of one sample.

@@ -56,6 +56,11 @@ class Nodes:
         """The nodes at `index` (positions or a mask)."""
         return Nodes(*(getattr(self, field.name)[index] for field in fields(self)))
 
+    def put(self, index: Tensor, other: Nodes) -> Nodes:
+        """The same nodes with others in the places `index`."""
+        names = [field.name for field in fields(self)]
+        return Nodes(*(getattr(self, name).index_copy(0, index, getattr(other, name)) for name in names))
+
 
 def join(parts: list[Nodes]) -> Nodes:
     """One after the other."""

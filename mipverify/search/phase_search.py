@@ -25,12 +25,16 @@ class SearchOptions:
         batch: nodes split at once.
         node: effort at a node.
         root: effort at the roots.
+        finish: effort at nodes that are almost closed, after that of `node`.
+        almost: bound from which a node is almost closed, as a share of the worst root's.
         max_bytes: memory of open nodes at which the search gives up.
     """
 
     batch: int = 64
     node: NodeOptions = field(default_factory=NodeOptions)
     root: NodeOptions = field(default_factory=lambda: NodeOptions(steps=30, rate=0.25, decay=0.95))
+    finish: NodeOptions = field(default_factory=lambda: NodeOptions(steps=20, rate=0.05, decay=0.9))
+    almost: float = 0.01
     max_bytes: int = 2 << 30
 
 
@@ -75,8 +79,9 @@ def search_phases(
     frontier = Frontier()
     roots = bounds.roots(torch.arange(len(bounds.targets), device=device))
     visited = 0
-    step = _Step(bounds, accept, leaf)
+    step = _Step(bounds, options, accept, leaf)
     found = step.settle(roots, options.root, frontier)
+    step.scale = max((-float(block.bound.min()) for block in frontier.blocks), default=0.0)
     visited += len(roots)
     while len(frontier) and not found:
         if out_of_time() or frontier.num_bytes > options.max_bytes or step.stuck:
@@ -97,10 +102,13 @@ class _Step:
     def __init__(
         self,
         bounds: NodeBounds,
+        options: SearchOptions,
         accept: Callable[[Float64Array], bool],
         leaf: Callable[[int, Phases], bool],
     ) -> None:
         self.bounds = bounds
+        self.options = options
+        self.scale = 0.0
         self.accept = accept
         self.leaf = leaf
         self.sizes = {k: node.size for k, node in bounds.exact.network.graph}
@@ -108,7 +116,7 @@ class _Step:
 
     def settle(self, nodes: Nodes, options: NodeOptions, frontier: Frontier) -> bool:
         """Whether a counterexample turned up while the nodes were bounded."""
-        improved, attained = self.bounds.improve(nodes, options)
+        improved, attained = self._improve(nodes, options)
         hopeful = improved.bound > 0
         closed = torch.zeros_like(hopeful)
         if bool(hopeful.any()):
@@ -126,6 +134,16 @@ class _Step:
             self.stuck = self.stuck or not self.leaf(target, imposed)
         frontier.add(still.take(splittable).in_range(torch.float16))
         return False
+
+    def _improve(self, nodes: Nodes, options: NodeOptions) -> tuple[Nodes, Attained]:
+        """More effort for nodes that are almost closed, which splitting would close late, in many parts."""
+        improved, attained = self.bounds.improve(nodes, options)
+        almost = (improved.bound <= 0) & (improved.bound > -self.options.almost * self.scale)
+        if not bool(almost.any()):
+            return improved, attained
+        some = almost.nonzero().squeeze(1)
+        better, there = self.bounds.improve(improved.take(some), self.options.finish)
+        return improved.put(some, better), attained.put(some, there)
 
 
 def _promising(attained: Attained, open_: Tensor, count: int = 2) -> Float64Array:

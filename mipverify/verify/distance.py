@@ -19,10 +19,11 @@ from mipverify.verify.problem import OpenProblem, bound_outputs, open_problem
 
 INTERVAL_TRIALS = 14
 LINEAR_TRIALS = 7
-MAX_ROUNDS = 12  # of bounds, polish and decisions
-CLOSING_SHARE = 0.5  # of the time left, for one attempt to close the interval
-TRIAL_SHARE = 0.5  # of the time left, for one attempt to raise its lower end
-NARROW = 0.005  # relative width at which raising the lower end is left to the program
+SHARES = (0.2, 0.3, 0.5, 1.0)  # of the time left, for decisions: the next after each that is given up
+EXACT_SHARE = 0.5  # at most, where a program over the distance may do better in the rest
+NARROW = 0.005  # relative width at which one decision gets all of the time
+NEAR = 0.02  # relative width from which on witnesses are polished in any network
+SMALL = 1000  # ReLUs up to which they always are
 
 
 def measure(engine: Engine, cases: Sequence[Case]) -> None:
@@ -77,50 +78,56 @@ def _bracket(engine: Engine, cases: Sequence[Case], method: Method, trials: int)
 
 
 def _close(engine: Engine, case: Case, strongest: Method) -> None:
-    """Prove that nothing is closer than the witness; whatever refutes that is the next witness.
+    """Decisions at radii inside the bracket: exclusions raise its lower end, witnesses lower its upper end.
 
-    Each round asks for an unsafe point closer than the known one by half the gap: first of the bounds,
-    then of the polish, then of search and program. When that is too hard, the rest of the time goes to
-    radii further in, which still raise the lower bound.
+    The first one asks for a point closer than the witness by half the gap. How hard a decision is grows
+    steeply with its radius: so each gets but a share of the time left, and after one that is given up the
+    next is nearer to the lower end. Steps double with each success and halve with each failure.
     """
-    for _ in range(MAX_ROUNDS):
-        radius = case.upper * (1 - case.gap / 2) if case.witness is not None else case.upper
+    step, shares = float("inf"), iter(SHARES)
+    share, polished = next(shares), None
+    while case.open:
+        limit = min(case.upper, case.query.region.reach())
+        top = case.upper * (1 - case.gap / 2) if case.witness is not None else case.upper
+        radius = min(top, case.lower + step, case.query.region.radius)
         problem = _bounded(engine, case, strongest, radius)
-        if case.witness is not None and case.open and _polish(engine, case, problem, case.witness):
+        if case.lower >= radius:
+            step *= 2
             continue
-        if case.open:
-            settle(engine, case, problem, share=CLOSING_SHARE)
-        if not case.open or not case.reached(problem.query.region.radius):
+        if case.witness is not None and case.witness is not polished and _worth_polishing(engine, case):
+            polished = _polish(engine, case, problem, case.witness)
+            if case.reached(radius):
+                continue
+        narrow = case.lower >= limit * (1 - NARROW)
+        exact = worth_a_program(engine, problem)
+        settle(engine, case, problem, share=min(EXACT_SHARE, share) if exact else 1.0 if narrow else share)
+        if case.reached(radius):
+            continue
+        if case.lower >= radius:
+            step *= 2
+            continue
+        step = (min(radius, limit) - case.lower) / 2
+        share = next(shares, 0.0)
+        if not share or (exact and narrow):
             break
-    _approach(engine, case, strongest)
     if case.open and engine.options.engine in ("auto", "mip"):
         problem = _bounded(engine, case, strongest, case.upper * (1 - case.gap / 2))
         if case.open and worth_a_program(engine, problem):
             close_by_mip(engine, case, bound_outputs(engine, problem))
 
 
-def _approach(engine: Engine, case: Case, strongest: Method) -> None:
-    """Decisions half way between the bounds, until one is too hard or the interval is narrow."""
-    while case.open:
-        limit = min(case.upper, case.query.region.reach())
-        if case.lower >= limit * (1 - NARROW):
-            return
-        radius = (case.lower + limit) / 2
-        problem = _bounded(engine, case, strongest, radius)
-        if case.open and case.lower < radius:
-            settle(engine, case, problem, share=TRIAL_SHARE)
-        if case.lower < radius and not case.reached(radius):
-            return
+def _worth_polishing(engine: Engine, case: Case) -> bool:
+    """Whether the linear programs are small, or the last bit of distance is what is missing."""
+    return engine.network.graph.num_relus <= SMALL or case.lower >= case.upper * (1 - NEAR)
 
 
-def _polish(engine: Engine, case: Case, problem: OpenProblem, witness: Witness) -> bool:
-    """Whether a clearly closer witness was found in the linear regions around the known one."""
+def _polish(engine: Engine, case: Case, problem: OpenProblem, witness: Witness) -> Witness:
+    """The closest witness in the linear regions around the known one, which the case keeps."""
     with timed([case], Stage.ATTACK):
         found = closest_in_linear_region(engine, problem.query, problem.bounds, witness, case.deadline())
-        improved = found.distance <= problem.query.region.radius
         case.offer(found)
     case.close(Stage.ATTACK)
-    return improved
+    return found
 
 
 def _bounded(engine: Engine, case: Case, strongest: Method, radius: float) -> OpenProblem:
