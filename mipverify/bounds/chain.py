@@ -182,7 +182,8 @@ class Chain:
         parts = []
         for boxes in self._chunks(len(chosen), chosen.shape[1], exact):
             picked = chosen[boxes]
-            lost = outward((rows.abs()[picked] @ error[boxes, :, None])[:, :, 0], layer.size + 4)
+            missed = UNDERFLOW[exact] * (layer.size + 4) * (state.reach[last][boxes].sum(1, keepdim=True) + 1)
+            lost = outward((rows.abs()[picked] @ error[boxes, :, None])[:, :, 0] + missed, layer.size + 8)
             begin = start[picked]
             seen: list[Tensor] = []
             form, low = self._descend(
@@ -305,12 +306,18 @@ class Chain:
         if found is None:
             layer = self.layers[index]
             error = layer.error(state.reach[index], dtype)
-            found = state.lines[index, dtype] = _lines(state.lower[index], state.upper[index], error, dtype)
+            reach = state.reach[index].sum(1)
+            found = _lines(state.lower[index], state.upper[index], error, reach, dtype)
+            state.lines[index, dtype] = found
         return found
 
 
-def _lines(low: Tensor, up: Tensor, error: Tensor, dtype: torch.dtype) -> _Lines:
-    """Lines of max(h, 0) on [low, up] (float64) with slopes in `dtype`, and the costs of passing them."""
+def _lines(low: Tensor, up: Tensor, error: Tensor, reach: Tensor, dtype: torch.dtype) -> _Lines:
+    """Lines of max(h, 0) on [low, up] (float64) with slopes in `dtype`, and the costs of passing them.
+
+    `error` is what a unit of coefficient may be off by, [boxes, size], and `reach` the sum of the largest
+    absolute values of what the dense layer reads, [boxes]: products of a row and W that underflow cost that.
+    """
     active, inactive = low >= 0, up <= 0
     unstable = ~(active | inactive)
     one = active.to(low.dtype)
@@ -329,7 +336,7 @@ def _lines(low: Tensor, up: Tensor, error: Tensor, dtype: torch.dtype) -> _Lines
     grown = 1 + 4 * gamma(size + 16, dtype)
     positive = (own + below * error) * grown
     negative = offset + (own + slope * error) * grown
-    lost = UNDERFLOW[dtype] * (size + 4) * (magnitude.sum(1) + 3 * size + 1) * 2
+    lost = UNDERFLOW[dtype] * (size + 4) * (magnitude.sum(1) + reach + 3 * size + 1) * 2
     return _Lines(below.to(dtype), above, _up(positive, dtype), _up(negative, dtype), lost)
 
 

@@ -248,7 +248,7 @@ def can_have_planes(state: PropagationState, relu: int) -> bool:
 
 def _unstable(state: PropagationState, relu: int) -> Tensor:
     lines = state.relaxations[relu]
-    return (lines.upper_offset[0] > 0).nonzero().squeeze(1)
+    return (lines.upper_offset[0] != 0).nonzero().squeeze(1)
 
 
 def _reads(state: PropagationState, argument: int, neurons: Tensor) -> tuple[Tensor, Tensor, Tensor]:

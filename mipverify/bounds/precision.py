@@ -42,4 +42,4 @@ def _lines(held: Relaxation, dtype: torch.dtype) -> Relaxation:
 
 def _kept_positive(offset: Tensor, dtype: torch.dtype) -> Tensor:
     """Offsets in `dtype`; a positive one stays positive, since that is what marks an unstable neuron."""
-    return torch.where(offset > 0, offset.to(dtype).clamp(min=torch.finfo(dtype).tiny), 0.0)
+    return torch.where(offset != 0, offset.to(dtype).clamp(min=torch.finfo(dtype).tiny), 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mipverify.bounds.rounding import gamma, outward, subtract_down
+from mipverify.bounds.rounding import UNDERFLOW, gamma, outward, subtract_down
 from mipverify.problem.norm import Norm
 from mipverify.problem.region import Ball
 
@@ -77,7 +77,7 @@ class RegionBatch:
         )
         size = rows.shape[1]
         spread = radius + gamma(size + 4, rows.dtype) * (middle.abs() + radius)
-        down = outward(_dot(rows.abs(), spread, sample), size + 4)
+        down = outward(_dot(rows.abs(), spread, sample) + UNDERFLOW * (size + 4), size + 4)
         return subtract_down(_dot(rows, middle, sample), down)
 
     def _minimise_l1(self, rows: Tensor, sample: Tensor, budget: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class RegionBatch:
         at_center = self.center[sample]
         # gain - multiplier is rounded once: off by at most u * gain before the clamp.
         slack = gamma(size + 6, rows.dtype) * (gain * (at_center.abs() + cap)).sum(1)
-        down = outward(moved + slack, size + 6)
+        down = outward(moved + slack + UNDERFLOW * (2 * size + 4), size + 6)
         return subtract_down((rows * at_center).sum(1), down)
 
 

@@ -26,7 +26,8 @@ class ReluRelaxation:
 
     def unstable(self, sample: int) -> Tensor:
         """Positions of the neurons of one sample whose lines are not exact, [unstable]."""
-        return (self.upper_offset[sample] > 0).nonzero().squeeze(1)
+        # Written so that NaN counts: where intervals overflowed, nothing is exact.
+        return (self.upper_offset[sample] != 0).nonzero().squeeze(1)
 
     def select(self, samples: slice) -> ReluRelaxation:
         """The lines of some of the samples."""

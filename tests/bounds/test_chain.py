@@ -174,6 +174,35 @@ def test_numbers_that_overflow_float32_bound_nothing_wrongly(seed: int) -> None:
         assert all(a == -np.inf or Fraction(a) <= v for a, v in zip(least, exact[graph.output], strict=True))
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(DTYPES))
+def test_products_that_underflow_are_charged(seed: int, dtype: torch.dtype) -> None:
+    """Weights of two layers whose product vanishes in float32, times inputs that make up for it."""
+    rng = np.random.default_rng(seed)
+    nodes, size = [Node(Input(2), (), "input", (2,))], 10.0 ** rng.uniform(0, 38)
+    low, up = (torch.full((1, 2), side * size, dtype=torch.float64) for side in (-0.3, 1.0))
+    region = RegionBatch(low, up, low, None)
+    for k in range(3):
+        factor = 10.0 ** rng.uniform(-30, -10)
+        size *= factor
+        dense = Dense(rng.normal(size=(2, 2)) * factor, rng.normal(size=2) * size * 0.3)
+        nodes.append(Node(dense, (len(nodes) - 1,), f"d{k}", (2,)))
+        if k < 2:
+            nodes.append(Node(Relu(2), (len(nodes) - 1,), f"r{k}", (2,)))
+    graph = Graph(tuple(nodes), len(nodes) - 1)
+    chain = Chain(TorchNetwork(graph), dtype=dtype)
+    state = bounded(chain, region)
+    forms = chain.outputs(state, torch.eye(2, dtype=torch.float64), torch.arange(2)[None])
+    for point in points_of(rng, region.lower[0].numpy(), region.upper[0].numpy()):
+        exact = exact_values(graph, [Fraction(v) for v in point.tolist()])
+        for k in range(len(state.lower)):
+            low, up = state.lower[k][0].tolist(), state.upper[k][0].tolist()
+            values = zip(low, exact[1 + 2 * k], up, strict=True)
+            assert all(Fraction(a) <= v <= Fraction(b) for a, v, b in values)
+        least = forms.least[0].tolist()
+        assert all(Fraction(a) <= v for a, v in zip(least, exact[graph.output], strict=True))
+
+
 def test_only_chains_are_taken() -> None:
     rng = np.random.default_rng(0)
     assert is_chain(random_chain(rng))

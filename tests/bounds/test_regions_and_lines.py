@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from mipverify.bounds.region_batch import region_batch
 from mipverify.bounds.relaxation import relax_maxpool, relax_relu
 from mipverify.problem.norm import Norm
-from mipverify.problem.region import Ball
+from mipverify.problem.region import Ball, Box
 from tests.bounds.regions import exact_points, random_ball
 
 ends = st.floats(-1e6, 1e6, allow_subnormal=True)
@@ -62,6 +62,23 @@ def test_maxpool_lines_hold_at_the_corners(seed: int) -> None:
             assert x[int(lines.below[0, k])] <= largest
             slope, offset = fraction(lines.upper_slope[0, k]), fraction(lines.upper_offset[0, k])
             assert largest <= slope * x[int(lines.above[0, k])] + offset
+
+
+def test_products_that_underflow_are_charged() -> None:
+    """Each product is 0.49 of the smallest positive number: all are rounded to 0."""
+    tiny = np.full(1000, 2.0**-537)
+    for norm in (Norm.LINF, Norm.L1):
+        ball = Ball(tiny, 0.0, norm, Box(tiny, tiny))
+        region = region_batch([ball], device=torch.device("cpu"), dtype=torch.float64)
+        row = np.full((1, 1000), -0.49 * 2.0**-537)
+        found = fraction(region.minimise(torch.tensor(row), torch.tensor([0])))
+        assert found <= 1000 * Fraction(row[0, 0]) * Fraction(tiny[0])
+
+
+def test_a_neuron_without_bounds_has_no_exact_lines() -> None:
+    for low, up in ((np.nan, np.nan), (-np.inf, np.inf), (-np.inf, 1.0), (np.nan, 1.0)):
+        sides = (torch.tensor([[side]], dtype=torch.float64) for side in (low, up))
+        assert relax_relu(*sides).unstable(0).tolist() == [0]
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([Norm.LINF, Norm.L1]))
