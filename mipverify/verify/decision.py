@@ -28,6 +28,7 @@ from mipverify.verify.searching import decide_by_search
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
 SEARCH_SHARE = 0.6  # of the time given, before the program gets the rest
+JOINT_SEARCH_SHARE = 0.3  # the same for targets of several rows, at which programs are better
 GLANCE = 1.0  # seconds of search before slopes are optimised for every neuron
 PLANE_SHARE = 0.2  # of the time left, for planes above the ReLUs, to bound neurons with
 LP_SHARE = 0.2  # of the time left, for linear programs over the region, and again for those about targets
@@ -86,7 +87,7 @@ def settle(
     problem = _better_bounds(engine, case, problem, aims, whole)
     program = worth_a_program(engine, problem)
     if _searches(engine) and _undecided(case, problem):
-        part = SEARCH_SHARE if program else 1.0
+        part = _search_share(problem) if program else 1.0
         planes = engine.strongest_bounds >= Method.OPTIMISED
         problem = _search(engine, case, problem, Deadline(part * whole.remaining()), planes=planes)
     if program and _undecided(case, problem):
@@ -110,6 +111,11 @@ def _better_bounds(
     if engine.strongest_bounds >= Method.LP and _undecided(case, problem):
         problem = _aim(engine, case, problem, aims, whole)
     return problem
+
+
+def _search_share(problem: OpenProblem) -> float:
+    several = any(len(problem.query.unsafe[k].offset) > 1 for k in problem.polytopes)
+    return JOINT_SEARCH_SHARE if several else SEARCH_SHARE
 
 
 def _searches(engine: Engine) -> bool:
