@@ -216,7 +216,8 @@ class _Search:
             reached = self.forms.reached(self.record)
             if (out_of_time is not None and out_of_time()) or bool(reached.all()):
                 return False
-            if stalled > self.options.patience:
+            # Without a gradient nothing that moves has any influence here.
+            if stalled > self.options.patience or not value.requires_grad:
                 break
             ascent.step(value[~reached].sum())
         return True

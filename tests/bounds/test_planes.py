@@ -7,13 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mipverify.bounds.forms import Forms
+from mipverify.bounds.forms import Forms, both_sides
 from mipverify.bounds.network_bounds import Method
 from mipverify.bounds.planes import OwnPlanes, can_have_planes, fixed, plane_basis
 from mipverify.bounds.propagate import Propagator
 from mipverify.bounds.region_batch import region_batch
 from mipverify.bounds.torch_network import TorchNetwork
+from mipverify.graph.graph import Graph, Node
+from mipverify.graph.operators import Dense, Input, Relu
 from mipverify.problem.norm import Norm
+from mipverify.problem.region import Ball, Box
 from tests.bounds.regions import exact_points, random_ball
 from tests.oracles.exact_values import exact_values
 from tests.random_networks import KINDS, random_graph
@@ -90,3 +93,22 @@ def test_planes_tighten_where_chords_are_loose() -> None:
             gained += int((found > known + 1e-3 * known.abs()).sum())
     assert total > 20
     assert gained > total / 4
+
+
+def test_values_of_a_relu_itself_are_bounded() -> None:
+    """As where max-pooling reads it: no slope below it has any influence."""
+    weight = np.array([[1.0, -1.0], [1.0, 1.0]])
+    nodes = (
+        Node(Input(2), (), "input", (2,)),
+        Node(Dense(weight, np.zeros(2)), (0,), "d", (2,)),
+        Node(Relu(2), (1,), "r", (2,)),
+    )
+    propagator = Propagator(TorchNetwork(Graph(nodes, 2)))
+    ball = Ball(np.zeros(2), 1.0, Norm.LINF, Box(-np.ones(2), np.ones(2)))
+    region = region_batch([ball], device=torch.device("cpu"), dtype=torch.float64)
+    state = propagator.run(region, method=Method.LINEAR)
+    forms = both_sides(2, torch.zeros(2, dtype=torch.int64), torch.arange(2), torch.float64)
+    known = torch.full((4,), -np.inf, dtype=torch.float64)
+    found = propagator.minimise_with_planes(state, forms, known, None).values
+    assert bool((found <= torch.tensor([0.0, 0.0, -2.0, -2.0])).all())
+    assert bool((found >= -2.001).all())
