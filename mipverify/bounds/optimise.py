@@ -111,7 +111,7 @@ def _initial(state: PropagationState, forms: Forms) -> Slopes:
     """Slopes of the unstable neurons of every ReLU below the forms, one copy a row, ready for gradients."""
     found: Slopes = {}
     for position, lines in state.relaxations.items():
-        if position < forms.start and isinstance(lines, ReluRelaxation):
+        if position <= forms.start and isinstance(lines, ReluRelaxation):
             unstable = lines.unstable(0)
             if len(unstable):
                 adaptive = lines.lower_slope[0, unstable]

@@ -69,7 +69,7 @@ def _exclude_target(
                 phases=phases,
                 bounds=bounds,
             )
-        _pass_on_interrupt(result)
+        pass_on_interrupt(result)
         if excluded or case.reached(problem.query.region.radius) or deadline.expired():
             return excluded
     return False
@@ -158,10 +158,10 @@ def close_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> None:
         if result.point is not None:
             case.offer(_witness_from(engine, case, problem, encoding, result))
     case.close(Stage.MIP)
-    _pass_on_interrupt(result)
+    pass_on_interrupt(result)
 
 
-def _pass_on_interrupt(result: SolveResult) -> None:
+def pass_on_interrupt(result: SolveResult) -> None:
     """A solver reports Ctrl-C as a result; once that is recorded, the interrupt goes on."""
     if result.termination is Termination.INTERRUPTED:
         raise KeyboardInterrupt

@@ -9,7 +9,6 @@ import numpy as np
 from mipverify.attack.replay import replay
 from mipverify.bounds.state import PropagationState
 from mipverify.graph.operators import Float64Array
-from mipverify.milp.result import Termination
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.problem.region import Ball, Box
@@ -20,7 +19,7 @@ from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
-from mipverify.verify.exact import examine
+from mipverify.verify.exact import examine, pass_on_interrupt
 from mipverify.verify.polish import closest_in_linear_region
 from mipverify.verify.problem import OpenProblem
 
@@ -106,8 +105,7 @@ class _BoxStage:
         excluded, result = examine(
             self.engine, inside, OpenProblem(query, state, (position,)), position, time_limit=limit
         )
-        if result.termination is Termination.INTERRUPTED:  # a solver reports Ctrl-C as a result
-            raise KeyboardInterrupt
+        pass_on_interrupt(result)
         if inside.witness is not None:
             self._offer(inside.witness.point)
         # The cost is minus the margin: a certified bound > 0 needs no trust in the solver.

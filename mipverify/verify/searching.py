@@ -18,7 +18,7 @@ from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
-from mipverify.verify.exact import examine
+from mipverify.verify.exact import examine, pass_on_interrupt
 from mipverify.verify.polish import closest_in_linear_region
 from mipverify.verify.problem import OpenProblem
 
@@ -119,6 +119,7 @@ class _SearchStage:
             phases=phases,
             time_limit=limit,
         )
+        pass_on_interrupt(result)
         # The cost is minus the margin: a certified bound > 0 needs no trust in the solver.
         if excluded and not (result.certified and result.dual_bound > 0):
             self.evidence = Evidence.SOLVER_CLAIM
