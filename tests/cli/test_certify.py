@@ -200,7 +200,7 @@ def test_linear_programs_run_when_asked_for(invoke: Invoke) -> None:
         "certify",
         MLP,
         "--index",
-        "2",
+        "1",
         "--eps",
         "0.1",
         "--engine",
