@@ -28,7 +28,7 @@ from mipverify.verify.searching import decide_by_search
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
 SEARCH_SHARE = 0.6  # of the time given, before the program gets the rest
-JOINT_SEARCH_SHARE = 0.3  # the same for targets of several rows, at which programs are better
+PROGRAM_SHARE = 0.7  # of the time given, for programs where they go before the search
 GLANCE = 1.0  # seconds of search before slopes are optimised for every neuron
 PLANE_SHARE = 0.2  # of the time left, for planes above the ReLUs, to bound neurons with
 LP_SHARE = 0.2  # of the time left, for linear programs over the region, and again for those about targets
@@ -66,9 +66,10 @@ def settle(
     """Exclude every target from the region, or find a witness inside it, or run out of time.
 
     Cheap things first: a glance, slopes optimised for every open neuron (which may cost more than the
-    glance), the search, linear programs for the neurons that a target's program would have to branch on,
-    and last this program. With engine `auto` the search goes before the program: see decision 4 for what
-    was measured. Linear programs that are asked for go before the search. With `none` only bounds are made.
+    glance), planes, the search, linear programs for the neurons that a target's program would have to
+    branch on, and last this program. With engine `auto` the search goes before the program, except for
+    targets of several rows: see decision 4 for what was measured. Linear programs that are asked for go
+    before the search. With `none` only bounds are made.
 
     Args:
         engine: the network and how to answer.
@@ -86,15 +87,20 @@ def settle(
         problem = _split(engine, case, problem, Deadline(part))
     problem = _better_bounds(engine, case, problem, aims, whole)
     program = worth_a_program(engine, problem)
+    first = program and _programs_first(problem)
+    if first and _undecided(case, problem):
+        problem = _program(engine, case, problem, aims, Deadline(PROGRAM_SHARE * whole.remaining()))
     if _searches(engine) and _undecided(case, problem):
-        part = _search_share(problem) if program else 1.0
+        part = SEARCH_SHARE if program and not first else 1.0
         planes = engine.strongest_bounds >= Method.OPTIMISED
         problem = _search(engine, case, problem, Deadline(part * whole.remaining()), planes=planes)
-    if program and _undecided(case, problem):
-        if engine.strongest_bounds == Method.OPTIMISED:
-            problem = _aim(engine, case, problem, aims, whole)
-        if _undecided(case, problem):
-            _program(engine, case, problem, aims, whole)
+    if program and not first and _undecided(case, problem):
+        _program(engine, case, problem, aims, whole)
+
+
+def _programs_first(problem: OpenProblem) -> bool:
+    """Whether some target has several rows: there programs decide more than the search, and sooner."""
+    return any(len(problem.query.unsafe[k].offset) > 1 for k in problem.polytopes)
 
 
 def _better_bounds(
@@ -111,11 +117,6 @@ def _better_bounds(
     if engine.strongest_bounds >= Method.LP and _undecided(case, problem):
         problem = _aim(engine, case, problem, aims, whole)
     return problem
-
-
-def _search_share(problem: OpenProblem) -> float:
-    several = any(len(problem.query.unsafe[k].offset) > 1 for k in problem.polytopes)
-    return JOINT_SEARCH_SHARE if several else SEARCH_SHARE
 
 
 def _searches(engine: Engine) -> bool:
@@ -143,11 +144,15 @@ def _aim(engine: Engine, case: Case, problem: OpenProblem, aims: Aims, whole: De
     return tighten_for_targets(engine, case, problem, aims, part)
 
 
-def _program(engine: Engine, case: Case, problem: OpenProblem, aims: Aims, deadline: Deadline) -> None:
-    with timed([case], Stage.BOUNDS):
-        problem = bound_outputs(engine, problem)
-    decide_by_mip(engine, case, problem, aims, deadline)
-    case.close(Stage.MIP)
+def _program(engine: Engine, case: Case, problem: OpenProblem, aims: Aims, deadline: Deadline) -> OpenProblem:
+    if engine.strongest_bounds == Method.OPTIMISED:
+        problem = _aim(engine, case, problem, aims, deadline)
+    if _undecided(case, problem):
+        with timed([case], Stage.BOUNDS):
+            problem = bound_outputs(engine, problem)
+        decide_by_mip(engine, case, problem, aims, deadline)
+        case.close(Stage.MIP)
+    return problem
 
 
 def _undecided(case: Case, problem: OpenProblem) -> bool:
