@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+AGAIN_SECONDS = 0.01
+
+
+class TimeIsUp(KeyboardInterrupt):
+    """Raised by an alarm."""
 
 
 @dataclass
@@ -20,6 +27,9 @@ class Alarm:
 def interrupted_after(seconds: float) -> Iterator[Alarm]:
     """Raise KeyboardInterrupt in the block after that time, as Ctrl-C would: every stage knows how to stop.
 
+    Should the alarm ring where Python swallows exceptions, in a finaliser or a callback of the garbage
+    collector, it rings again a moment later.
+
     Only the main thread of a system with interval timers can be interrupted; elsewhere the deadlines of
     the stages alone keep the limit.
     """
@@ -30,8 +40,15 @@ def interrupted_after(seconds: float) -> Iterator[Alarm]:
 
     def ring(_number: int, _frame: object) -> None:
         alarm.rang = True
-        raise KeyboardInterrupt
+        raise TimeIsUp
 
+    def swallowed(lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, TimeIsUp):
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+        else:
+            tell(lost)
+
+    tell, sys.unraisablehook = sys.unraisablehook, swallowed
     previous = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
     try:
@@ -39,3 +56,4 @@ def interrupted_after(seconds: float) -> Iterator[Alarm]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+        sys.unraisablehook = tell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -37,6 +38,31 @@ def test_work_that_is_done_is_not() -> None:
     assert not alarm.rang
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
     assert signal.getsignal(signal.SIGALRM) is before
+
+
+class Finaliser:
+    """Waits for a while when it goes, deaf to exceptions as all finalisers are."""
+
+    def __del__(self) -> None:
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            pass
+
+
+def test_an_alarm_that_a_finaliser_swallows_rings_again() -> None:
+    before = sys.unraisablehook
+    reached = []
+
+    def work() -> None:
+        with interrupted_after(0.05) as alarm:
+            Finaliser()
+            reached.append(alarm.rang)
+            time.sleep(10)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert reached == [True]
+    assert sys.unraisablehook is before
 
 
 def test_other_threads_have_no_alarm() -> None:
