@@ -41,7 +41,8 @@ def test_optimum_equals_enumeration(name: str) -> None:
             assert result.point is None
             return
         assert result.termination is Termination.OPTIMAL, result
-        assert result.objective == pytest.approx(expected, abs=1e-6)
+        # Rows may be violated by the solver's tolerance of 1e-6, which the costs multiply.
+        assert result.objective == pytest.approx(expected, abs=1e-5)
         assert result.dual_bound <= expected + 1e-6
         assert violation(given_program, result.point) <= 1e-6
 
