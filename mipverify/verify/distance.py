@@ -1,4 +1,4 @@
-"""The minimal distortion: a bracket from attack and bounds, closed by one program inside it."""
+"""The minimal distortion: a bracket from attack and bounds, closed by decisions and a program inside it."""
 
 from __future__ import annotations
 
@@ -89,7 +89,8 @@ def _close(engine: Engine, case: Case, strongest: Method) -> None:
     while case.open:
         limit = min(case.upper, case.query.region.reach())
         top = case.upper * (1 - case.gap / 2) if case.witness is not None else case.upper
-        radius = min(top, case.lower + step, case.query.region.radius)
+        # A step beyond everything that can be reached is the last one.
+        radius = min(top if case.lower + step >= limit else case.lower + step, case.query.region.radius)
         problem = _bounded(engine, case, strongest, radius)
         if case.lower >= radius:
             step *= 2
