@@ -43,7 +43,7 @@ def safe_dual_bound(
     offset = program.offset if cost is None else 0.0
     y = np.nan_to_num(duals, nan=0.0, posinf=0.0, neginf=0.0)
     y = np.where(((y > 0) & np.isinf(program.row_lower)) | ((y < 0) & np.isinf(program.row_upper)), 0.0, y)
-    reduced, error = _reduced_costs(program.matrix, c, y)
+    reduced, error = reduced_costs(program.matrix, c, y)
     row_terms = y * np.where(y > 0, program.row_lower, np.where(y < 0, program.row_upper, 0.0))
     if program.row_error is not None:
         row_terms = row_terms - np.abs(y) * program.row_error
@@ -56,7 +56,7 @@ def safe_dual_bound(
     return float(np.nextafter(bound, -np.inf)) if np.isfinite(bound) else -np.inf
 
 
-def _reduced_costs(
+def reduced_costs(
     matrix: sparse.csr_array, c: Float64Array, y: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
     """The vector c - A'y in float64, and a bound on the error of each entry (0 where it is exact)."""

@@ -12,6 +12,7 @@ from mipverify.bounds.state import PropagationState
 from mipverify.verify.bounding import bound, certified_radii, reachable
 from mipverify.verify.case import Case, shared_deadline, timed
 from mipverify.verify.certificate import Evidence, Stage
+from mipverify.verify.conjunctions import has_conjunctions
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.decision import glance, settle
 from mipverify.verify.engine import Engine
@@ -50,7 +51,8 @@ def decide(engine: Engine, cases: Sequence[Case]) -> None:
 
 def worth_a_glance(problem: OpenProblem) -> bool:
     """Whether a search may be over sooner than an attack with restarts that finds nothing."""
-    return problem.state.count_unstable(0) <= FEW or splits_inputs(problem)
+    few = problem.state.count_unstable(0) <= FEW
+    return few or splits_inputs(problem) or has_conjunctions(problem)
 
 
 def exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) -> dict[Case, PropagationState]:

@@ -8,14 +8,17 @@ from mipverify.bounds.network_bounds import Method
 from mipverify.verify.aims import Aims
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Stage
+from mipverify.verify.conjunctions import decide_conjunctions, has_conjunctions
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import decide_by_mip
 from mipverify.verify.input_splitting import (
+    VERY_FEW_INPUTS,
     decide_by_boxes,
     first_look,
     share_of_time,
     splits_inputs,
+    wide_inputs,
 )
 from mipverify.verify.problem import (
     OpenProblem,
@@ -29,6 +32,8 @@ from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
 SEARCH_SHARE = 0.6  # of the time given, before the program gets the rest
 PROGRAM_SHARE = 0.7  # of the time given, for programs where they go before the search
+CONJUNCTION_MOMENTS = (0.3, 2.0)  # seconds for targets of several rows, before anything else
+CONJUNCTION_SHARE = 0.3  # of the time left, for the same once more
 GLANCE = 1.0  # seconds of search before slopes are optimised for every neuron
 PLANE_SHARE = 0.2  # of the time left, for planes above the ReLUs, to bound neurons with
 LP_SHARE = 0.2  # of the time left, for linear programs over the region, and again for those about targets
@@ -46,13 +51,19 @@ def worth_a_program(engine: Engine, problem: OpenProblem) -> bool:
 def glance(engine: Engine, case: Case, problem: OpenProblem) -> OpenProblem:
     """Slopes optimised for the targets alone, and a moment of search: what that leaves open.
 
-    Where few inputs vary, the search is first one over boxes.
+    Where few inputs vary, the search is first one over boxes; for targets of several rows, propagation of
+    what these imply comes first, and a moment of a program.
     """
     whole = Deadline(case.remaining())
-    if _searches(engine) and splits_inputs(problem):
+    conjunctions = _searches(engine) and has_conjunctions(problem)
+    if conjunctions and not _few_inputs(problem):
+        problem = _conjunctions(engine, case, problem, whole)
+    if _searches(engine) and splits_inputs(problem) and _undecided(case, problem):
         problem = _split(engine, case, problem, Deadline(min(first_look(problem), whole.seconds / 4)))
-        if not _undecided(case, problem):
-            return problem
+    if conjunctions and _few_inputs(problem) and _undecided(case, problem):
+        problem = _conjunctions(engine, case, problem, whole)
+    if not _undecided(case, problem):
+        return problem
     if engine.strongest_bounds >= Method.OPTIMISED:
         problem = _strengthen(engine, case, problem, optimise_outputs, whole)
         if _searches(engine) and _undecided(case, problem):
@@ -88,6 +99,9 @@ def settle(
     problem = _better_bounds(engine, case, problem, aims, whole)
     program = worth_a_program(engine, problem)
     first = program and _programs_first(problem)
+    if first and _searches(engine) and has_conjunctions(problem) and _undecided(case, problem):
+        part = CONJUNCTION_SHARE * whole.remaining()
+        problem = decide_conjunctions(engine, case, problem, Deadline(part))
     if first and _undecided(case, problem):
         problem = _program(engine, case, problem, aims, Deadline(PROGRAM_SHARE * whole.remaining()))
     if _searches(engine) and _undecided(case, problem):
@@ -116,6 +130,26 @@ def _better_bounds(
         problem = tighten_region(engine, case, problem, Deadline(LP_SHARE * whole.remaining()))
     if engine.strongest_bounds >= Method.LP and _undecided(case, problem):
         problem = _aim(engine, case, problem, aims, whole)
+    return problem
+
+
+def _few_inputs(problem: OpenProblem) -> bool:
+    """Whether so few inputs vary that halving the box is the way to go."""
+    return splits_inputs(problem) and wide_inputs(problem.state) <= VERY_FEW_INPUTS
+
+
+def _conjunctions(engine: Engine, case: Case, problem: OpenProblem, whole: Deadline) -> OpenProblem:
+    """Propagation of what the rows of targets imply, and where it does not end soon, a moment of a program.
+
+    Propagation ends soon where there is no point; a program finds a point that there is sooner.
+    """
+    moments = [min(seconds, whole.seconds / 8) for seconds in CONJUNCTION_MOMENTS]
+    for seconds in moments:
+        if _undecided(case, problem):
+            problem = decide_conjunctions(engine, case, problem, Deadline(seconds))
+        if _undecided(case, problem) and engine.options.engine == "auto" and not _few_inputs(problem):
+            decide_by_mip(engine, case, problem, Aims(problem.query), Deadline(seconds))
+            case.close(Stage.MIP)
     return problem
 
 

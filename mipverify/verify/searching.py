@@ -44,7 +44,7 @@ def decide_by_search(
             if not problem.polytopes:
                 case.exclude(problem.query.region.radius, problem.evidence)
                 return problem
-        stage = _SearchStage(engine, case, problem)
+        stage = SearchStage(engine, case, problem)
         result = search_phases(
             stage.node_bounds(found),
             options=SearchOptions(),
@@ -80,7 +80,7 @@ def exclude_by_planes(
     return narrowed, target_planes(found, torch.tensor(left, device=rows.device))
 
 
-class _SearchStage:
+class SearchStage:
     """What the search asks of the rest: is this a counterexample, is this leaf excluded?"""
 
     def __init__(self, engine: Engine, case: Case, problem: OpenProblem) -> None:
@@ -88,6 +88,11 @@ class _SearchStage:
         self.case = case
         self.problem = problem
         self.evidence = problem.evidence
+
+    @property
+    def claimed(self) -> bool:
+        """Whether what was excluded so far rests on a solver's word."""
+        return self.evidence is Evidence.SOLVER_CLAIM
 
     def node_bounds(self, planes: TargetPlanes | None) -> NodeBounds:
         """Bounds of the nodes for the open targets."""
