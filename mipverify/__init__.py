@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mipverify.runs.properties import verify_property
     from mipverify.verify.certificate import Certificate, Evidence, Status
     from mipverify.verify.options import VerifyOptions
-    from mipverify.verify.property import PropertyAnswer, PropertyWitness, Verdict
+    from mipverify.verify.property_answer import PropertyAnswer, PropertyWitness, Verdict
     from mipverify.verify.record import Record, record_of
 
 __version__ = "0.1.0"
@@ -58,11 +58,11 @@ _HOMES = {
     "Evidence": ("mipverify.verify.certificate", "Evidence"),
     "Network": ("mipverify.frontend.network", "Network"),
     "Property": ("mipverify.frontend.vnnlib.property", "Property"),
-    "PropertyAnswer": ("mipverify.verify.property", "PropertyAnswer"),
-    "PropertyWitness": ("mipverify.verify.property", "PropertyWitness"),
+    "PropertyAnswer": ("mipverify.verify.property_answer", "PropertyAnswer"),
+    "PropertyWitness": ("mipverify.verify.property_answer", "PropertyWitness"),
     "Record": ("mipverify.verify.record", "Record"),
     "Status": ("mipverify.verify.certificate", "Status"),
-    "Verdict": ("mipverify.verify.property", "Verdict"),
+    "Verdict": ("mipverify.verify.property_answer", "Verdict"),
     "VerifyOptions": ("mipverify.verify.options", "VerifyOptions"),
     "certify": ("mipverify.runs.api", "certify"),
     "certify_batch": ("mipverify.runs.api", "certify_batch"),

@@ -9,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from mipverify.bounds.chain import is_chain
 from mipverify.graph.graph import Graph, Node
 from mipverify.graph.operators import (
     Add,
@@ -46,6 +47,16 @@ def random_graph(
         getattr(builder, f"add_{rng.choice(list(kinds))}")()
     builder.dense(output_size or int(rng.integers(2, 4)))
     return Graph(tuple(builder.nodes), len(builder.nodes) - 1)
+
+
+def random_chain_graph(
+    rng: np.random.Generator, *, input_size: int | None = None, max_relus: int = 8
+) -> Graph:
+    """A `random_graph` of dense layers and ReLUs in turns."""
+    while True:
+        graph = random_graph(rng, input_size=input_size, kinds=("dense",), max_relus=max_relus)
+        if is_chain(graph):
+            return graph
 
 
 class _Builder:

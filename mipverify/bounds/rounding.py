@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mipverify.bounds.array_rounding import higham_gamma
+
 UNDERFLOW = 2.0**-1073
 
 
@@ -19,10 +21,7 @@ def unit_roundoff(dtype: torch.dtype) -> float:
 
 def gamma(operations: int, dtype: torch.dtype = torch.float64) -> float:
     """gamma_n = n u / (1 - n u), itself rounded up."""
-    product = operations * unit_roundoff(dtype)
-    if product >= 0.5:
-        raise ValueError(f"{operations} operations are too many for an error bound in {dtype}")
-    return product / (1 - product) * (1 + 2.0**-50)
+    return higham_gamma(operations, unit_roundoff(dtype))
 
 
 def outward(error: Tensor, operations: int) -> Tensor:

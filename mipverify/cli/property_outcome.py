@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,16 +11,15 @@ from mipverify.cli.time_limit import interrupted_after
 from mipverify.verify.options import VerifyOptions
 
 if TYPE_CHECKING:
+    from mipverify.frontend.network import Network
     from mipverify.frontend.vnnlib.property import Property
     from mipverify.verify.engine import Engine
-    from mipverify.verify.property import PropertyAnswer
+    from mipverify.verify.property_answer import PropertyAnswer
 
 # The stages stop a little early by themselves, so that what they know can be said within the limit; the
 # alarm, a little later, is for whatever did not look at the clock.
 STAGE_RESERVE = (1.0, 0.05)  # seconds, or share of the limit, whichever is less
 ALARM_RESERVE = (0.4, 0.02)
-
-Engines = Callable[[Path, VerifyOptions], "Engine"]
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,33 @@ class Outcome:
         return f"{self.verdict}\n{found}\n"
 
 
-def load_engine(
-    network: Path, options: VerifyOptions, *, input_shape: tuple[int, ...] | None = None
-) -> Engine:
-    """The network in `network`, ready for queries; with its input shape if the file leaves that open."""
-    from mipverify.frontend.network import load_network
-    from mipverify.verify.engine import Engine
+class Networks:
+    """Networks by their files; the last one, which sets ask for many times in a row, is kept.
 
-    return Engine(load_network(network, input_shape=input_shape), options)
+    Args:
+        input_shape: of networks whose files leave it open.
+    """
+
+    def __init__(self, input_shape: tuple[int, ...] | None = None) -> None:
+        self._input_shape = input_shape
+        self._loaded: tuple[Path, Network] | None = None
+        self._ready: tuple[Network, VerifyOptions, Engine] | None = None
+
+    def load(self, path: Path) -> Network:
+        """The network in a file; ModelError if it cannot be read."""
+        from mipverify.frontend.network import load_network
+
+        if self._loaded is None or self._loaded[0] != path:
+            self._loaded = path, load_network(path, input_shape=self._input_shape)
+        return self._loaded[1]
+
+    def engine(self, network: Network, options: VerifyOptions) -> Engine:
+        """The network, ready for the dearer stages."""
+        from mipverify.verify.property import make_engine
+
+        if self._ready is None or self._ready[0] is not network or self._ready[1] != options:
+            self._ready = network, options, make_engine(network, options)
+        return self._ready[2]
 
 
 def outcome_of(
@@ -66,7 +83,7 @@ def outcome_of(
     wanted: Path,
     *,
     options: VerifyOptions,
-    engines: Engines = load_engine,
+    networks: Networks | None = None,
     since: float | None = None,
 ) -> Outcome:
     """Decide one property within `options.time_limit` seconds from `since`, reading the files included.
@@ -87,12 +104,14 @@ def outcome_of(
     from mipverify.verify.deadline import Deadline
     from mipverify.verify.property import decide_property
 
+    known = networks or Networks()
     answer = prop = alarm = None
     try:
         with interrupted_after(left(ALARM_RESERVE)) as alarm:
             prop = load_property(wanted)
-            engine = engines(network, replace(options, time_limit=limit))
-            answer = decide_property(engine, prop, Deadline(max(0.0, left(STAGE_RESERVE))))
+            loaded = known.load(network)
+            deadline = Deadline(max(0.0, left(STAGE_RESERVE)))
+            answer = decide_property(loaded, prop, options, deadline, engine=known.engine)
     except KeyboardInterrupt:
         if alarm is None or not alarm.rang:
             raise

@@ -6,19 +6,14 @@ import csv
 import io
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mipverify.cli.console import Terminal
 from mipverify.cli.exit_codes import ExitCode, verdict_code
 from mipverify.cli.instances import Instance, read_instances
-from mipverify.cli.property_outcome import load_engine, outcome_of
+from mipverify.cli.property_outcome import Networks, outcome_of
 from mipverify.cli.property_text import HEADER, STYLES, Row, row_json, row_line, summary_lines
 from mipverify.cli.vnnlib import DEFAULT_LIMIT, PropertyArguments, write_result
 from mipverify.errors import MipverifyError, SoundnessError
-from mipverify.verify.options import VerifyOptions
-
-if TYPE_CHECKING:
-    from mipverify.verify.engine import Engine
 
 LOGGER = logging.getLogger(__name__)
 
@@ -33,10 +28,10 @@ def answer_set(arguments: PropertyArguments, table: Path) -> ExitCode:
     instances = read_instances(table)
     rows: list[Row] = []
     stopped: ExitCode | None = None
-    engines = _Engines(arguments.shape())
+    networks = Networks(arguments.shape())
     try:
         for instance in instances:
-            rows.append(_answer(arguments, instance, engines))
+            rows.append(_answer(arguments, instance, networks))
             _show(arguments, terminal, rows)
     except KeyboardInterrupt:
         terminal.aside("interrupted")
@@ -58,25 +53,12 @@ def answer_set(arguments: PropertyArguments, table: Path) -> ExitCode:
     return stopped or verdict_code([row.verdict for row in rows])
 
 
-class _Engines:
-    """The engine of the last network, which sets ask about many times in a row."""
-
-    def __init__(self, input_shape: tuple[int, ...] | None) -> None:
-        self._input_shape = input_shape
-        self._last: tuple[Path, VerifyOptions, Engine] | None = None
-
-    def __call__(self, network: Path, options: VerifyOptions) -> Engine:
-        if self._last is None or self._last[:2] != (network, options):
-            self._last = (network, options, load_engine(network, options, input_shape=self._input_shape))
-        return self._last[2]
-
-
-def _answer(arguments: PropertyArguments, instance: Instance, engines: _Engines) -> Row:
+def _answer(arguments: PropertyArguments, instance: Instance, networks: Networks) -> Row:
     limits = [limit for limit in (arguments.time_limit, instance.limit) if limit is not None]
     options = arguments.verify_options(min(limits, default=DEFAULT_LIMIT))
     try:
         return Row(
-            instance, outcome_of(instance.network, instance.property, options=options, engines=engines)
+            instance, outcome_of(instance.network, instance.property, options=options, networks=networks)
         )
     except SoundnessError:
         raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -125,14 +124,14 @@ def vnnlib(arguments: PropertyArguments) -> None:
 def _answer_one(arguments: PropertyArguments, network: Path, wanted: Path, start: float) -> ExitCode:
     from mipverify.cli.console import Terminal
     from mipverify.cli.exit_codes import verdict_code
-    from mipverify.cli.property_outcome import load_engine, outcome_of
+    from mipverify.cli.property_outcome import Networks, outcome_of
     from mipverify.cli.property_text import outcome_json, outcome_line
 
     terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
     limit = arguments.time_limit if arguments.time_limit is not None else DEFAULT_LIMIT
-    engines = partial(load_engine, input_shape=arguments.shape())
+    networks = Networks(arguments.shape())
     options = arguments.verify_options(limit)
-    outcome = outcome_of(network, wanted, options=options, engines=engines, since=start)
+    outcome = outcome_of(network, wanted, options=options, networks=networks, since=start)
     if arguments.results is not None:
         write_result(Path(arguments.results), outcome.text())
     terminal.result(outcome_json(outcome) if arguments.json else outcome.verdict)

@@ -7,9 +7,9 @@ from pathlib import Path
 from mipverify.frontend.network import Network
 from mipverify.frontend.vnnlib.property import Property, load_property
 from mipverify.verify.deadline import Deadline
-from mipverify.verify.engine import Engine
 from mipverify.verify.options import VerifyOptions
-from mipverify.verify.property import PropertyAnswer, decide_property
+from mipverify.verify.property import decide_property
+from mipverify.verify.property_answer import PropertyAnswer
 
 
 def verify_property(
@@ -31,4 +31,4 @@ def verify_property(
     settings = options or VerifyOptions()
     deadline = Deadline(settings.time_limit)
     read = wanted if isinstance(wanted, Property) else load_property(wanted)
-    return decide_property(Engine(network, settings), read, deadline)
+    return decide_property(network, read, settings, deadline)

@@ -1,12 +1,16 @@
-"""Boxes of the search over inputs, held as columns of tensors; and the frontier of those still open."""
+"""Boxes of the search over inputs, held as columns of arrays; and the frontier of those still open."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+from mipverify.graph.operators import Float64Array, IndexArray
+
+BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,34 +26,34 @@ class Boxes:
         share: of the volume of the input box, in sides of positive width, [boxes]; no claim rests on it.
     """
 
-    lower: Tensor
-    upper: Tensor
-    open: Tensor
-    known_lower: Tensor
-    known_upper: Tensor
-    bound: Tensor
-    value: Tensor
-    share: Tensor
+    lower: Float64Array
+    upper: Float64Array
+    open: BoolArray
+    known_lower: Float64Array
+    known_upper: Float64Array
+    bound: Float64Array
+    value: Float64Array
+    share: Float64Array
 
     def __len__(self) -> int:
         """Number of boxes."""
         return len(self.lower)
 
-    def take(self, index: Tensor) -> Boxes:
+    def take(self, index: IndexArray | BoolArray) -> Boxes:
         """The boxes at `index` (positions or a mask)."""
         return Boxes(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
 def join_boxes(parts: Sequence[Boxes]) -> Boxes:
     """One after the other."""
-    return Boxes(*(torch.cat([getattr(p, field.name) for p in parts]) for field in fields(Boxes)))
+    return Boxes(*(np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(Boxes)))
 
 
-def _first_of_both(bound: Tensor, value: Tensor, count: int) -> Tensor:
+def _first_of_both(bound: Float64Array, value: Float64Array, count: int) -> IndexArray:
     """Positions of `count` entries: the smallest bounds, then the smallest values among the others."""
-    order = torch.sort(bound, stable=True).indices
+    order = np.argsort(bound, kind="stable")
     worst, others = order[: count - count // 2], order[count - count // 2 :]
-    return torch.cat([worst, others[torch.sort(value[others], stable=True).indices[: count // 2]]])
+    return np.concatenate([worst, others[np.argsort(value[others], kind="stable")[: count // 2]]])
 
 
 class BoxFrontier:
@@ -63,7 +67,7 @@ class BoxFrontier:
     def __init__(self, crowded: int) -> None:
         self.crowded = crowded
         self.store: Boxes | None = None
-        self.ages = torch.zeros(0, dtype=torch.int64)  # when a row was filled, -1 where it is free
+        self.ages: IndexArray = np.zeros(0, dtype=np.int64)  # when a row was filled, -1 where it is free
         self.clock = 0
 
     def __len__(self) -> int:
@@ -86,10 +90,10 @@ class BoxFrontier:
         """Put boxes in."""
         if not len(boxes):
             return
-        free = (self.ages < 0).nonzero().squeeze(1)
+        free = np.flatnonzero(self.ages < 0)
         if len(free) < len(boxes):
             self._grow(boxes, len(boxes) - len(free))
-            free = (self.ages < 0).nonzero().squeeze(1)
+            free = np.flatnonzero(self.ages < 0)
         rows = free[: len(boxes)]
         self.clock += 1
         self.ages[rows] = self.clock
@@ -100,24 +104,30 @@ class BoxFrontier:
         """Take out `count` boxes, or all if there are no more."""
         if self.store is None:
             raise ValueError("the frontier is empty")
-        rows = (self.ages >= 0).nonzero().squeeze(1)
+        rows = np.flatnonzero(self.ages >= 0)
         if len(rows) > self.crowded:
-            rows = rows[torch.sort(self.ages[rows], descending=True, stable=True).indices[:count]]
+            rows = rows[np.argsort(-self.ages[rows], kind="stable")[:count]]
         elif len(rows) > count:
             rows = rows[_first_of_both(self.store.bound[rows], self.store.value[rows], count)]
         self.ages[rows] = -1
         return self.store.take(rows)
 
+    def narrow(self, columns: IndexArray) -> None:
+        """Keep the polytopes at `columns`, in this order; boxes without any of them are done."""
+        if self.store is not None:
+            self.store = replace(self.store, open=self.store.open[:, columns])
+            self.ages[~self.store.open.any(1)] = -1
+
     def _grow(self, like: Boxes, missing: int) -> None:
         more = max(missing, len(self.ages))
-        self.ages = torch.cat([self.ages, self.ages.new_full((more,), -1)])
+        self.ages = np.concatenate([self.ages, np.full(more, -1)])
         old = self.store
         columns = []
         for field in fields(Boxes):
-            column: Tensor = getattr(like, field.name)
-            room = column.new_empty((len(self.ages), *column.shape[1:]))
+            column = getattr(like, field.name)
+            room = np.empty((len(self.ages), *column.shape[1:]), dtype=column.dtype)
             if old is not None:
-                kept: Tensor = getattr(old, field.name)
+                kept = getattr(old, field.name)
                 room[: len(kept)] = kept
             columns.append(room)
         self.store = Boxes(*columns)

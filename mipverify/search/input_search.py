@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from mipverify.graph.operators import Float64Array
-from mipverify.search.box_bounds import BoundedBoxes, BoxBounds, Rows
-from mipverify.search.box_frontier import Boxes, BoxFrontier, join_boxes
+from mipverify.graph.operators import Float64Array, IndexArray
+from mipverify.search.box_bounds import BoundedBoxes, BoxBounds
+from mipverify.search.box_frontier import BoolArray, Boxes, BoxFrontier, join_boxes
 from mipverify.search.box_points import promising_points
+from mipverify.search.box_rows import Rows
 from mipverify.search.clipping import clip
 
 LINEAR = 0.1  # weight of a slope of the form beside the loss of the relaxation
@@ -45,6 +45,7 @@ class InputSearchResult:
         open: boxes left.
         share: of the volume that they have.
         worst: smallest bound among them (0 without any).
+        frontier: the boxes left, to go on from.
     """
 
     complete: bool
@@ -53,6 +54,7 @@ class InputSearchResult:
     open: int
     share: float
     worst: float
+    frontier: BoxFrontier
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +69,9 @@ class Reachable:
     """
 
     boxes: Boxes
-    unstable: Tensor
-    weights: Tensor
-    direction: Tensor
+    unstable: IndexArray
+    weights: Float64Array
+    direction: Float64Array
 
 
 Leaf = Callable[[Boxes, int], bool]
@@ -82,6 +84,7 @@ def search_inputs(
     accept: Callable[[Float64Array], bool],
     leaf: Leaf,
     out_of_time: Callable[[], bool],
+    frontier: BoxFrontier | None = None,
 ) -> InputSearchResult:
     """Exclude every polytope from the region, or find a point that reaches one.
 
@@ -92,11 +95,13 @@ def search_inputs(
         leaf: told one box and an open polytope of it; says whether it is excluded. It is asked where halving
             no longer helps: all neurons are stable (or few unstable), or the box cannot be halved.
         out_of_time: says when to stop.
+        frontier: the boxes that an earlier search of the same region, rows and order of rows left.
     """
-    start = bounds.whole()
-    width = start.lower.element_size() * (2 * start.lower.shape[1] + 2 * start.known_lower.shape[1] + 4)
-    frontier = BoxFrontier(max(options.batch, options.frontier_bytes // width))
-    frontier.add(start)
+    if frontier is None:
+        start = bounds.whole()
+        width = 8 * (2 * start.lower.shape[1] + 2 * start.known_lower.shape[1] + 4)
+        frontier = BoxFrontier(max(options.batch, options.frontier_bytes // width))
+        frontier.add(start)
     visited = 0
     step = _Step(bounds, options, accept, leaf)
     while len(frontier) and not step.found and not step.stuck:
@@ -111,7 +116,9 @@ def search_inputs(
         visited += len(batch)
         frontier.add(children)
     complete = not step.found and not step.stuck and not len(frontier)
-    return InputSearchResult(complete, step.found, visited, len(frontier), frontier.share, frontier.worst)
+    return InputSearchResult(
+        complete, step.found, visited, len(frontier), frontier.share, frontier.worst, frontier
+    )
 
 
 class _Step:
@@ -139,20 +146,20 @@ class _Step:
         if not len(still):
             return still
         points, values = promising_points(self.bounds, still, reachable.direction)
-        if self.accept(points.cpu().numpy()):
+        if self.accept(points):
             self.found = True
             return still
         still = replace(still, value=values)
         axis, splittable = _axes(reachable)
         leaves = ~splittable | (reachable.unstable <= self.options.leaf)
-        for position in leaves.nonzero().squeeze(1).tolist():
-            if not self._excluded(still.take(torch.tensor([position]))):
+        for position in np.flatnonzero(leaves):
+            if not self._excluded(still.take(np.array([position]))):
                 return still
         return halves(still.take(~leaves), axis[~leaves])
 
     def _excluded(self, box: Boxes) -> bool:
-        for polytope in box.open[0].nonzero().squeeze(1).tolist():
-            if not self.leaf(box, polytope):
+        for polytope in np.flatnonzero(box.open[0]):
+            if not self.leaf(box, int(polytope)):
                 self.stuck = True
                 return False
         return True
@@ -161,43 +168,51 @@ class _Step:
 def clipped(bounded: BoundedBoxes, rows: Rows) -> Reachable:
     """The boxes shrunk to the hull of where their open polytopes may be reached; empty ones left out."""
     boxes = bounded.boxes
-    box, polytope = boxes.open.nonzero(as_tuple=True)
+    box, polytope = boxes.open.nonzero()
     forms = bounded.forms.pairs(box, rows.table[polytope])
     low, up, empty = clip(forms, rows.present[polytope])
-    decisive = forms.least.masked_fill(~rows.present[polytope], -float("inf")).max(1)
-    slopes = forms.slopes[torch.arange(len(box), device=box.device), decisive.indices]
-    losses = bounded.losses[box, rows.table[polytope].gather(1, decisive.indices[:, None]).squeeze(1)]
-    box, polytope, low, up, slopes = (part[~empty] for part in (box, polytope, low, up, slopes))
-    index = box[:, None].expand_as(low)
-    lower = boxes.upper.scatter_reduce(0, index, low, "amin")
-    upper = boxes.lower.scatter_reduce(0, index, up, "amax")
-    open_ = torch.zeros_like(boxes.open)
+    box, polytope, low, up = box[~empty], polytope[~empty], low[~empty], up[~empty]
+    if not len(box):
+        return _none_left(boxes)
+    pair = np.arange(len(box))
+    decisive = np.where(rows.present[polytope], forms.least[~empty], -np.inf).argmax(1)
+    slopes = forms.slopes[~empty][pair, decisive]
+    losses = bounded.losses[box, rows.table[polytope, decisive]]
+    # Pairs of one box stand together: each group becomes its box.
+    first = np.flatnonzero(np.concatenate([[True], box[1:] != box[:-1]]))
+    kept = box[first]
+    lower, upper = np.minimum.reduceat(low, first), np.maximum.reduceat(up, first)
+    open_ = np.zeros_like(boxes.open)
     open_[box, polytope] = True
-    losses = losses[~empty]
-    weights = torch.zeros_like(boxes.lower).index_add(0, box, LINEAR * slopes.abs() + losses)
-    direction = torch.zeros_like(boxes.lower).index_add(0, box, slopes)
-    width = boxes.upper - boxes.lower
-    ratio = torch.where(width > 0, (upper - lower) / width, torch.ones_like(width)).prod(1).clamp(0, 1)
-    shrunk = replace(boxes, lower=lower, upper=upper, open=open_, share=boxes.share * ratio)
-    left = open_.any(1)
-    return Reachable(shrunk.take(left), bounded.unstable[left], weights[left], direction[left])
+    old = boxes.take(kept)
+    width = old.upper - old.lower
+    with np.errstate(all="ignore"):
+        ratio = np.clip(np.where(width > 0, (upper - lower) / width, 1.0).prod(1), 0.0, 1.0)
+    shrunk = replace(old, lower=lower, upper=upper, open=open_[kept], share=old.share * ratio)
+    weights = np.add.reduceat(LINEAR * np.abs(slopes) + losses, first)
+    return Reachable(shrunk, bounded.unstable[kept], weights, np.add.reduceat(slopes, first))
 
 
-def _axes(reachable: Reachable) -> tuple[Tensor, Tensor]:
+def _none_left(boxes: Boxes) -> Reachable:
+    nothing = boxes.take(np.zeros(0, dtype=np.int64))
+    return Reachable(nothing, np.zeros(0, dtype=np.int64), nothing.lower, nothing.lower)
+
+
+def _axes(reachable: Reachable) -> tuple[IndexArray, BoolArray]:
     """The side of each box with the largest effect on its decisive rows; and whether it can be halved."""
     boxes = reachable.boxes
     width = boxes.upper - boxes.lower
     middle = boxes.lower + width / 2
     possible = (middle > boxes.lower) & (middle < boxes.upper)
-    score = (reachable.weights * width).masked_fill(~possible, -1.0)
-    return score.argmax(1), possible.any(1)
+    score = np.where(possible, reachable.weights * width, -1.0)
+    return np.asarray(score.argmax(1)), np.asarray(possible.any(1))
 
 
-def halves(boxes: Boxes, axis: Tensor) -> Boxes:
+def halves(boxes: Boxes, axis: IndexArray) -> Boxes:
     """Both halves of each box along its axis; they share the middle, so that no point is lost."""
-    row = torch.arange(len(boxes), device=axis.device)
+    row = np.arange(len(boxes))
     middle = boxes.lower[row, axis] + (boxes.upper[row, axis] - boxes.lower[row, axis]) / 2
-    lower, upper = boxes.lower.clone(), boxes.upper.clone()
+    lower, upper = boxes.lower.copy(), boxes.upper.copy()
     upper[row, axis], lower[row, axis] = middle, middle
     share = boxes.share / 2
     first, second = replace(boxes, upper=upper, share=share), replace(boxes, lower=lower, share=share)

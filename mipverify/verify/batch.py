@@ -87,7 +87,7 @@ def _climb(engine: Engine, cases: Sequence[Case], ladder: Ladder) -> None:
 
 def _begin(engine: Engine, queries: Sequence[Query], eps: float | None) -> list[Case]:
     """Cases with their predictions; an input that is itself unsafe is its own counterexample."""
-    from mipverify.attack.replay import confirm
+    from mipverify.attack.confirm import confirm
 
     outputs = engine.network.run(np.stack([query.region.center for query in queries]))
     cases = []

@@ -6,15 +6,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mipverify.bounds.state import PropagationState
 from mipverify.problem.query import Query
 from mipverify.problem.witness import Witness
 from mipverify.verify.certificate import Certificate, Evidence, Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.profile import Profiler
+
+if TYPE_CHECKING:
+    from mipverify.bounds.state import PropagationState
+    from mipverify.verify.box_search import PausedSearch
 
 
 @dataclass(eq=False)
@@ -34,6 +38,7 @@ class Case:
         decided_by: the stage that closed the case.
         seconds: wall time of each stage.
         profiler: collects the profile, if one was asked for.
+        paused: boxes that a search over the input left open.
     """
 
     query: Query
@@ -54,6 +59,7 @@ class Case:
     nodes: int | None = None
     error: str | None = None
     profiler: Profiler | None = None
+    paused: PausedSearch | None = None
 
     @property
     def upper(self) -> float:

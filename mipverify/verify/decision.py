@@ -5,21 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mipverify.bounds.network_bounds import Method
+from mipverify.search.graph_boxes import region_of
 from mipverify.verify.aims import Aims
+from mipverify.verify.box_search import VERY_FEW_INPUTS, first_seconds, share_of_time, wide_inputs
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Stage
 from mipverify.verify.conjunctions import decide_conjunctions, has_conjunctions
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import decide_by_mip
-from mipverify.verify.input_splitting import (
-    VERY_FEW_INPUTS,
-    decide_by_boxes,
-    first_look,
-    share_of_time,
-    splits_inputs,
-    wide_inputs,
-)
+from mipverify.verify.input_splitting import decide_by_boxes, splits_inputs
 from mipverify.verify.problem import (
     OpenProblem,
     bound_outputs,
@@ -59,7 +54,9 @@ def glance(engine: Engine, case: Case, problem: OpenProblem) -> OpenProblem:
     if conjunctions and not _few_inputs(problem):
         problem = _conjunctions(engine, case, problem, whole)
     if _searches(engine) and splits_inputs(problem) and _undecided(case, problem):
-        problem = _split(engine, case, problem, Deadline(min(first_look(problem), whole.seconds / 4)))
+        problem = _split(
+            engine, case, problem, Deadline(min(first_seconds(region_of(problem.state)), whole.seconds / 4))
+        )
     if conjunctions and _few_inputs(problem) and _undecided(case, problem):
         problem = _conjunctions(engine, case, problem, whole)
     if not _undecided(case, problem):
@@ -94,7 +91,7 @@ def settle(
     if not glanced:
         problem = glance(engine, case, problem)
     if _searches(engine) and splits_inputs(problem) and _undecided(case, problem):
-        part = share_of_time(problem) * whole.remaining()
+        part = share_of_time(region_of(problem.state)) * whole.remaining()
         problem = _split(engine, case, problem, Deadline(part))
     problem = _better_bounds(engine, case, problem, aims, whole)
     program = worth_a_program(engine, problem)
@@ -135,7 +132,7 @@ def _better_bounds(
 
 def _few_inputs(problem: OpenProblem) -> bool:
     """Whether so few inputs vary that halving the box is the way to go."""
-    return splits_inputs(problem) and wide_inputs(problem.state) <= VERY_FEW_INPUTS
+    return splits_inputs(problem) and wide_inputs(region_of(problem.state)) <= VERY_FEW_INPUTS
 
 
 def _conjunctions(engine: Engine, case: Case, problem: OpenProblem, whole: Deadline) -> OpenProblem:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from mipverify.attack.replay import replay
-from mipverify.bounds.state import PropagationState
+from mipverify.bounds.chain import is_chain
 from mipverify.graph.operators import Float64Array
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.problem.region import Ball, Box
-from mipverify.search.box_bounds import BoxBounds, boxes_at_once
+from mipverify.search.box_bounds import BoxBounds, ChainBoxes, boxes_at_once
 from mipverify.search.box_frontier import Boxes
-from mipverify.search.input_search import InputSearchOptions, search_inputs
+from mipverify.search.graph_boxes import GraphBoxes, known_bounds, region_of
+from mipverify.verify.box_search import search_boxes, worth_halving
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
@@ -23,31 +25,13 @@ from mipverify.verify.exact import examine, pass_on_interrupt
 from mipverify.verify.polish import closest_in_linear_region
 from mipverify.verify.problem import OpenProblem
 
-FEW_INPUTS = 20  # sides of positive width up to which halving the box is tried
-VERY_FEW_INPUTS = 8  # sides up to which it is the way to go
-LEAST_BATCH = 16  # boxes that have to fit into one batch: else a box costs too much
 SECONDS_PER_LEAF = 10.0
-
-
-def wide_inputs(state: PropagationState) -> int:
-    """Number of inputs of the first sample whose interval has positive width."""
-    return int((state.region.upper[0] > state.region.lower[0]).sum())
 
 
 def splits_inputs(problem: OpenProblem) -> bool:
     """Whether the region is a box of so few dimensions, and a box so cheap, that halving is worth a try."""
-    few = problem.state.region.is_box and wide_inputs(problem.state) <= FEW_INPUTS
-    return few and boxes_at_once(problem.state.network.graph) >= LEAST_BATCH
-
-
-def first_look(problem: OpenProblem) -> float:
-    """Seconds of halving before anything dearer than plain bounds is tried."""
-    return 5.0 if wide_inputs(problem.state) <= VERY_FEW_INPUTS else 1.0
-
-
-def share_of_time(problem: OpenProblem) -> float:
-    """The part of the time left that halving gets before phases are split and programs solved."""
-    return 0.8 if wide_inputs(problem.state) <= VERY_FEW_INPUTS else 0.5
+    state = problem.state
+    return state.region.is_box and worth_halving(boxes_at_once(state.network.graph), region_of(state))
 
 
 def decide_by_boxes(engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline) -> OpenProblem:
@@ -61,14 +45,15 @@ def decide_by_boxes(engine: Engine, case: Case, problem: OpenProblem, deadline: 
     case.num_unstable = problem.state.count_unstable(0)
     with timed([case], Stage.SEARCH):
         stage = _BoxStage(engine, case, problem)
-        result = search_inputs(
+        result = search_boxes(
             stage.bounds,
-            options=InputSearchOptions(batch=boxes_at_once(engine.network.graph)),
-            accept=stage.accept,
+            case,
+            problem.polytopes,
+            problem.query.region.radius,
+            offer=stage.offer,
             leaf=stage.leaf,
-            out_of_time=deadline.expired,
+            deadline=deadline,
         )
-        case.nodes = (case.nodes or 0) + result.boxes
     if not result.complete:
         return problem
     case.exclude(problem.query.region.radius, stage.evidence)
@@ -83,23 +68,27 @@ class _BoxStage:
         self.case = case
         self.problem = problem
         self.evidence = problem.evidence
-        self.bounds = BoxBounds(problem.state, [problem.query.unsafe[k] for k in problem.polytopes])
+        self.polytopes = [problem.query.unsafe[k] for k in problem.polytopes]
+        self.bounds = self._bounds()
 
-    def accept(self, points: Float64Array) -> bool:
-        """Replay the points that look unsafe; a witness goes to the case."""
-        query = self.problem.query
-        for point in points[query.margin(self.engine.network(points)) >= 0]:
-            self._offer(point)
-            if self.case.reached(query.region.radius):
-                return True
-        return False
+    def _bounds(self) -> BoxBounds:
+        state, graph = self.problem.state, self.engine.network.graph
+        if not is_chain(graph):
+            return self._propagated
+        bounds = ChainBoxes(graph, region_of(state), self.polytopes)
+        bounds.known = known_bounds(state, bounds.positions)
+        return bounds
+
+    @cached_property
+    def _propagated(self) -> GraphBoxes:
+        return GraphBoxes(self.problem.state, self.polytopes)
 
     def leaf(self, boxes: Boxes, polytope: int) -> bool:
         """Halving does not help: a program over the box decides, whose few binaries are what is unstable."""
         query = self._query(boxes)
         inside = replace(self.case, query=query, witness=None, eps=query.region.radius)
         limit = min(SECONDS_PER_LEAF, self.case.remaining())
-        state = self.bounds.state_of(boxes)
+        state = self._propagated.state_of(boxes)
         self.engine.propagator.refine_output(state)
         position = self.problem.polytopes[polytope]
         excluded, result = examine(
@@ -107,7 +96,7 @@ class _BoxStage:
         )
         pass_on_interrupt(result)
         if inside.witness is not None:
-            self._offer(inside.witness.point)
+            self.offer(inside.witness.point)
         # The cost is minus the margin: a certified bound > 0 needs no trust in the solver.
         if excluded and not (result.certified and result.dual_bound > 0):
             self.evidence = Evidence.SOLVER_CLAIM
@@ -115,11 +104,12 @@ class _BoxStage:
 
     def _query(self, boxes: Boxes) -> Query:
         """The query over one box, which a program for the leaf is made of."""
-        box = Box(boxes.lower[0].cpu().numpy(), boxes.upper[0].cpu().numpy())
+        box = Box(boxes.lower[0], boxes.upper[0])
         center = np.clip(box.lower + (box.upper - box.lower) / 2, box.lower, box.upper)
         return replace(self.problem.query, region=Ball(center, float("inf"), Norm.LINF, box))
 
-    def _offer(self, point: Float64Array) -> None:
+    def offer(self, point: Float64Array) -> None:
+        """Replay a point that looks unsafe, or nearly; a witness goes to the case."""
         query = self.problem.query
         found = replay(self.engine.network, query, point)
         if found is not None and self.case.eps is None:

@@ -11,18 +11,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mipverify.bounds.chain import Chain, ChainState, is_chain
+from mipverify.bounds.array_rounding import Precision
+from mipverify.bounds.chain import Chain, ChainState, OutputForms, is_chain
 from mipverify.bounds.forms import Forms
 from mipverify.bounds.network_bounds import Method
 from mipverify.bounds.propagate import Propagator
 from mipverify.bounds.region_batch import RegionBatch
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.graph.graph import Graph, Node
-from mipverify.graph.operators import Dense, Float64Array, Input, Relu
+from mipverify.graph.operators import Dense, Float64Array, IndexArray, Input, Relu
 from tests.oracles.exact_values import exact_values
 from tests.random_networks import random_graph
 
-DTYPES = (torch.float32, torch.float64)
+PRECISIONS: tuple[Precision, ...] = (np.float32, np.float64)
 
 
 def random_chain(rng: np.random.Generator, *, scale: float = 1.0, widest: int = 7) -> Graph:
@@ -38,16 +39,21 @@ def random_chain(rng: np.random.Generator, *, scale: float = 1.0, widest: int = 
     return Graph(tuple(nodes), len(nodes) - 1)
 
 
-def random_boxes(rng: np.random.Generator, size: int, count: int) -> RegionBatch:
+def random_boxes(rng: np.random.Generator, size: int, count: int) -> tuple[Float64Array, Float64Array]:
     center = rng.normal(size=(count, size)) * rng.choice([1e-8, 1.0, 1e4])
     width = rng.choice([0.0, 1e-30, 1e-9, 0.2, 2.0, 1e3], (count, size))
-    low, up = torch.tensor(center - width), torch.tensor(center + width)
-    return RegionBatch(low, up, low, None)
+    return center - width, center + width
 
 
-def bounded(chain: Chain, region: RegionBatch) -> ChainState:
-    infinite = [torch.full((region.batch, layer.size), np.inf, dtype=torch.float64) for layer in chain.layers]
-    return chain.run(region, [-part for part in infinite], infinite)
+def bounded(chain: Chain, low: Float64Array, up: Float64Array) -> ChainState:
+    infinite = [np.full((len(low), layer.size), np.inf) for layer in chain.layers]
+    with np.errstate(all="ignore"):
+        return chain.run(low, up, [-part for part in infinite], infinite)
+
+
+def forms_of(chain: Chain, state: ChainState, rows: Float64Array, chosen: IndexArray) -> OutputForms:
+    with np.errstate(all="ignore"):
+        return chain.outputs(state, rows, chosen)
 
 
 def points_of(rng: np.random.Generator, low: Float64Array, up: Float64Array) -> list[Float64Array]:
@@ -56,19 +62,23 @@ def points_of(rng: np.random.Generator, low: Float64Array, up: Float64Array) -> 
 
 
 @settings(max_examples=120, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(DTYPES), scale=st.sampled_from([1.0, 30.0, 1e6]))
-def test_bounds_and_forms_hold_at_exact_values(seed: int, dtype: torch.dtype, scale: float) -> None:
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    precision=st.sampled_from(PRECISIONS),
+    scale=st.sampled_from([1.0, 30.0, 1e6]),
+)
+def test_bounds_and_forms_hold_at_exact_values(seed: int, precision: Precision, scale: float) -> None:
     """Every pre-activation lies in its interval, and every output above its linear form."""
     rng = np.random.default_rng(seed)
     graph = random_chain(rng, scale=scale)
-    chain = Chain(TorchNetwork(graph), dtype=dtype)
-    region = random_boxes(rng, graph.input_size, int(rng.integers(1, 6)))
-    state = bounded(chain, region)
-    rows = torch.tensor(rng.normal(size=(4, graph.output_size)) * rng.choice([1e-9, 1.0, 1e6]))
-    chosen = torch.tensor(rng.integers(0, 4, (region.batch, 3)))
-    forms = chain.outputs(state, rows, chosen)
-    for box in range(region.batch):
-        low, up = region.lower[box].numpy(), region.upper[box].numpy()
+    chain = Chain(graph, precision=precision)
+    lower, upper = random_boxes(rng, graph.input_size, int(rng.integers(1, 6)))
+    state = bounded(chain, lower, upper)
+    rows = rng.normal(size=(4, graph.output_size)) * rng.choice([1e-9, 1.0, 1e6])
+    chosen = rng.integers(0, 4, (len(lower), 3))
+    forms = forms_of(chain, state, rows, chosen)
+    for box in range(len(lower)):
+        low, up = lower[box], upper[box]
         for point in points_of(rng, low, up):
             exact = exact_values(graph, [Fraction(v) for v in point.tolist()])
             for k in range(len(state.lower)):
@@ -112,22 +122,17 @@ def balanced_chain(rng: np.random.Generator, center: Float64Array) -> Graph:
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(DTYPES))
-def test_rounding_is_charged_where_it_decides(seed: int, dtype: torch.dtype) -> None:
+@given(seed=st.integers(0, 2**32 - 1), precision=st.sampled_from(PRECISIONS))
+def test_rounding_is_charged_where_it_decides(seed: int, precision: Precision) -> None:
     """Boxes so small that rounding errors are larger than what the relaxation loses."""
     rng = np.random.default_rng(seed)
     center = rng.normal(size=2)
     graph = balanced_chain(rng, center)
-    chain = Chain(TorchNetwork(graph), dtype=dtype)
+    chain = Chain(graph, precision=precision)
     width = float(rng.choice([1e-13, 1e-10, 1e-8]))
-    region = RegionBatch(
-        torch.tensor(center - width)[None],
-        torch.tensor(center + width)[None],
-        torch.tensor(center)[None],
-        None,
-    )
-    state = bounded(chain, region)
-    for point in points_of(rng, region.lower[0].numpy(), region.upper[0].numpy()):
+    lower, upper = center - width, center + width
+    state = bounded(chain, lower[None], upper[None])
+    for point in points_of(rng, lower, upper):
         exact = exact_values(graph, [Fraction(v) for v in point.tolist()])
         for k in range(len(state.lower)):
             low, up = state.lower[k][0].tolist(), state.upper[k][0].tolist()
@@ -136,23 +141,22 @@ def test_rounding_is_charged_where_it_decides(seed: int, dtype: torch.dtype) -> 
             )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_about_as_tight_as_substitution_elsewhere(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_about_as_tight_as_substitution_elsewhere(precision: Precision) -> None:
     rng = np.random.default_rng(5)
     for _ in range(20):
         graph = random_chain(rng)
         network = TorchNetwork(graph)
-        low = torch.tensor(rng.normal(size=(5, graph.input_size)))
-        region = RegionBatch(low, low + 0.5, low, None)
-        chain, propagator = Chain(network, dtype=dtype), Propagator(network)
-        state, other = bounded(chain, region), propagator.run(region, method=Method.LINEAR)
-        rows = torch.eye(3, dtype=torch.float64)
-        forms = chain.outputs(state, rows, torch.arange(3).repeat(5, 1))
-        sample = torch.arange(5).repeat_interleave(3)
-        reference = propagator.minimise(other, Forms(graph.output, sample, rows=rows.repeat(5, 1))).reshape(
-            5, 3
-        )
-        assert bool((forms.least >= reference - 1e-3 * (1 + reference.abs())).all())
+        low = rng.normal(size=(5, graph.input_size))
+        center = torch.tensor(low)
+        region = RegionBatch(center, center + 0.5, center, None)
+        chain, propagator = Chain(graph, precision=precision), Propagator(network)
+        state, other = bounded(chain, low, low + 0.5), propagator.run(region, method=Method.LINEAR)
+        forms = forms_of(chain, state, np.eye(3), np.tile(np.arange(3), (5, 1)))
+        rows = torch.eye(3, dtype=torch.float64).repeat(5, 1)
+        wanted = Forms(graph.output, torch.arange(5).repeat_interleave(3), rows=rows)
+        reference = propagator.minimise(other, wanted).reshape(5, 3).numpy()
+        assert (forms.least >= reference - 1e-3 * (1 + np.abs(reference))).all()
 
 
 @settings(max_examples=30, deadline=None)
@@ -160,12 +164,12 @@ def test_about_as_tight_as_substitution_elsewhere(dtype: torch.dtype) -> None:
 def test_numbers_that_overflow_float32_bound_nothing_wrongly(seed: int) -> None:
     rng = np.random.default_rng(seed)
     graph = random_chain(rng, scale=1e30)
-    chain = Chain(TorchNetwork(graph))
-    region = random_boxes(rng, graph.input_size, 3)
-    state = bounded(chain, region)
-    forms = chain.outputs(state, torch.eye(3, dtype=torch.float64), torch.arange(3).repeat(3, 1))
+    chain = Chain(graph)
+    lower, upper = random_boxes(rng, graph.input_size, 3)
+    state = bounded(chain, lower, upper)
+    forms = forms_of(chain, state, np.eye(3), np.tile(np.arange(3), (3, 1)))
     for box in range(3):
-        exact = exact_values(graph, [Fraction(v) for v in region.upper[box].tolist()])
+        exact = exact_values(graph, [Fraction(v) for v in upper[box].tolist()])
         for k in range(len(state.lower)):
             low, up = state.lower[k][box].tolist(), state.upper[k][box].tolist()
             assert all(a == -np.inf or Fraction(a) <= v for a, v in zip(low, exact[1 + 2 * k], strict=True))
@@ -175,13 +179,12 @@ def test_numbers_that_overflow_float32_bound_nothing_wrongly(seed: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from(DTYPES))
-def test_products_that_underflow_are_charged(seed: int, dtype: torch.dtype) -> None:
+@given(seed=st.integers(0, 2**32 - 1), precision=st.sampled_from(PRECISIONS))
+def test_products_that_underflow_are_charged(seed: int, precision: Precision) -> None:
     """Weights of two layers whose product vanishes in float32, times inputs that make up for it."""
     rng = np.random.default_rng(seed)
     nodes, size = [Node(Input(2), (), "input", (2,))], 10.0 ** rng.uniform(0, 38)
-    low, up = (torch.full((1, 2), side * size, dtype=torch.float64) for side in (-0.3, 1.0))
-    region = RegionBatch(low, up, low, None)
+    lower, upper = np.full(2, -0.3 * size), np.full(2, size)
     for k in range(3):
         factor = 10.0 ** rng.uniform(-30, -10)
         size *= factor
@@ -190,10 +193,10 @@ def test_products_that_underflow_are_charged(seed: int, dtype: torch.dtype) -> N
         if k < 2:
             nodes.append(Node(Relu(2), (len(nodes) - 1,), f"r{k}", (2,)))
     graph = Graph(tuple(nodes), len(nodes) - 1)
-    chain = Chain(TorchNetwork(graph), dtype=dtype)
-    state = bounded(chain, region)
-    forms = chain.outputs(state, torch.eye(2, dtype=torch.float64), torch.arange(2)[None])
-    for point in points_of(rng, region.lower[0].numpy(), region.upper[0].numpy()):
+    chain = Chain(graph, precision=precision)
+    state = bounded(chain, lower[None], upper[None])
+    forms = forms_of(chain, state, np.eye(2), np.arange(2)[None])
+    for point in points_of(rng, lower, upper):
         exact = exact_values(graph, [Fraction(v) for v in point.tolist()])
         for k in range(len(state.lower)):
             low, up = state.lower[k][0].tolist(), state.upper[k][0].tolist()
@@ -208,4 +211,4 @@ def test_only_chains_are_taken() -> None:
     assert is_chain(random_chain(rng))
     assert not is_chain(random_graph(rng, kinds=("residual",), max_blocks=1))
     with pytest.raises(ValueError, match="chain"):
-        Chain(TorchNetwork(random_graph(rng, kinds=("concat",), max_blocks=1)))
+        Chain(random_graph(rng, kinds=("concat",), max_blocks=1))

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mipverify.cli.property_outcome import load_engine, outcome_of
+from mipverify.cli.property_outcome import Networks, outcome_of
 from mipverify.cli.time_limit import interrupted_after
-from mipverify.verify.engine import Engine
+from mipverify.frontend.network import Network
 from mipverify.verify.options import VerifyOptions
 from tests.cli.conftest import MLP, Invoke
 
@@ -83,12 +83,13 @@ def test_an_instance_ends_though_its_network_never_loads(tmp_path: Path, invoke:
     path = tmp_path / "p.vnnlib"
     assert invoke("export", MLP, "--eps", "0.05", "--vnnlib", path).exit_code == 0
 
-    def slow(network: Path, options: VerifyOptions) -> Engine:
-        busy(60)
-        return load_engine(network, options)
+    class Slow(Networks):
+        def load(self, path: Path) -> Network:
+            busy(60)
+            return super().load(path)
 
     begun = time.monotonic()
-    outcome = outcome_of(Path(MLP), path, options=VerifyOptions(time_limit=0.5), engines=slow)
+    outcome = outcome_of(Path(MLP), path, options=VerifyOptions(time_limit=0.5), networks=Slow())
     assert (outcome.verdict, outcome.answer) == ("timeout", None)
     assert outcome.text() == "timeout\n"
     assert outcome.seconds <= time.monotonic() - begun

@@ -6,10 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mipverify.bounds.chain import is_chain
 from mipverify.bounds.network_bounds import Method
 from mipverify.bounds.propagate import Propagator
 from mipverify.bounds.region_batch import region_batch
@@ -19,8 +19,10 @@ from mipverify.graph.graph import Graph, Node
 from mipverify.graph.operators import Dense, Float64Array, Input, Relu
 from mipverify.problem.norm import Norm
 from mipverify.problem.region import Ball, Box, Polytope
-from mipverify.search.box_bounds import BoxBounds, rows_of
-from mipverify.search.box_frontier import Boxes, BoxFrontier, join_boxes
+from mipverify.search.box_bounds import BoxBounds, ChainBoxes
+from mipverify.search.box_frontier import BoolArray, Boxes, BoxFrontier, join_boxes
+from mipverify.search.box_rows import rows_of
+from mipverify.search.graph_boxes import GraphBoxes
 from mipverify.search.input_search import (
     InputSearchOptions,
     InputSearchResult,
@@ -30,16 +32,26 @@ from mipverify.search.input_search import (
 )
 from tests.oracles.enumeration import linear_regions, worst
 from tests.oracles.exact_values import exact_values
-from tests.random_networks import KINDS, random_graph
+from tests.random_networks import KINDS, random_chain_graph, random_graph
 
 FORMS = 1e-6  # margins closer to 0 than this may end either way
 
 
 def box_bounds(graph: Graph, box: Box, polytopes: list[Polytope]) -> BoxBounds:
+    """As the verifier does: chains in numpy, everything else by bound propagation."""
+    if is_chain(graph):
+        return ChainBoxes(graph, box, polytopes)
     network = TorchNetwork(graph)
     ball = Ball(box.lower, float("inf"), Norm.LINF, box)
     regions = region_batch([ball], device=network.device, dtype=network.dtype)
-    return BoxBounds(Propagator(network).run(regions, method=Method.LINEAR), polytopes)
+    return GraphBoxes(Propagator(network).run(regions, method=Method.LINEAR), polytopes)
+
+
+def any_graph(rng: np.random.Generator, *, input_size: int, max_relus: int) -> Graph:
+    """Half of them chains."""
+    if rng.random() < 0.5:
+        return random_chain_graph(rng, input_size=input_size, max_relus=max_relus)
+    return random_graph(rng, input_size=input_size, kinds=KINDS, max_relus=max_relus)
 
 
 def random_box(rng: np.random.Generator, size: int) -> Box:
@@ -65,9 +77,9 @@ def polytope_at(rng: np.random.Generator, outputs: list[Fraction]) -> Polytope:
     return Polytope(rows, np.array([rounded_down(r) for r in reached]) - slack)
 
 
-def inside(boxes: Boxes, point: Float64Array) -> torch.Tensor:
-    where = torch.tensor(point)
-    return ((boxes.lower <= where) & (where <= boxes.upper)).all(1)
+def inside(boxes: Boxes, point: Float64Array) -> BoolArray:
+    within = (boxes.lower <= point) & (point <= boxes.upper)
+    return np.asarray(within.all(1))
 
 
 @settings(max_examples=150, deadline=None)
@@ -75,7 +87,7 @@ def inside(boxes: Boxes, point: Float64Array) -> torch.Tensor:
 def test_no_unsafe_point_is_ever_lost(seed: int) -> None:
     """Level after level, some open box holds each unsafe point, with its polytope open there."""
     rng = np.random.default_rng(seed)
-    graph = random_graph(rng, input_size=int(rng.integers(1, 5)), kinds=KINDS, max_relus=8)
+    graph = any_graph(rng, input_size=int(rng.integers(1, 5)), max_relus=8)
     box = random_box(rng, graph.input_size)
     points, polytopes = [], []
     for _ in range(int(rng.integers(1, 4))):
@@ -92,7 +104,7 @@ def test_no_unsafe_point_is_ever_lost(seed: int) -> None:
         for k, point in enumerate(points):
             for held in (bounded.boxes, reachable.boxes):
                 assert bool(held.open[inside(held, point), k].any()), (k, point)
-        axis = torch.tensor(rng.integers(0, graph.input_size, len(reachable.boxes)))
+        axis = rng.integers(0, graph.input_size, len(reachable.boxes))
         boxes = halves(reachable.boxes, axis)
         if len(boxes) > 200:
             return
@@ -103,18 +115,18 @@ def test_no_unsafe_point_is_ever_lost(seed: int) -> None:
 def test_bounds_of_neurons_hold_after_many_halvings(seed: int) -> None:
     """Bounds handed down from box to box enclose the exact pre-activations of points of the last box."""
     rng = np.random.default_rng(seed)
-    graph = random_graph(rng, input_size=int(rng.integers(1, 4)), kinds=KINDS)
+    graph = any_graph(rng, input_size=int(rng.integers(1, 4)), max_relus=8)
     box = random_box(rng, graph.input_size)
     rows = np.zeros((1, graph.output_size))
     bounds = box_bounds(graph, box, [Polytope(rows, np.array([-1.0]))])  # 0 >= -1: never closed
     boxes = bounds.whole()
     for _ in range(5):
         boxes = bounds.improve(boxes).boxes
-        axis = torch.tensor(rng.integers(0, graph.input_size, len(boxes)))
+        axis = rng.integers(0, graph.input_size, len(boxes))
         boxes = halves(boxes, axis)
-        boxes = boxes.take(torch.tensor(rng.integers(0, len(boxes), 2)))
+        boxes = boxes.take(rng.integers(0, len(boxes), 2))
     boxes = bounds.improve(boxes).boxes
-    low, up = boxes.lower[0].numpy(), boxes.upper[0].numpy()
+    low, up = boxes.lower[0], boxes.upper[0]
     for corner in (low, up, np.clip(low + (up - low) * rng.random(len(low)), low, up)):
         values = exact_values(graph, [Fraction(v) for v in corner.tolist()])
         exact = [v for position in bounds.positions for v in values[position]]
@@ -151,7 +163,7 @@ def test_verdicts_against_all_linear_regions(block: int) -> None:
     ended = {"complete": 0, "found": 0}
     for seed in range(block * 20, block * 20 + 20):
         rng = np.random.default_rng(seed)
-        graph = random_graph(rng, input_size=int(rng.integers(1, 5)), kinds=KINDS, max_relus=6)
+        graph = any_graph(rng, input_size=int(rng.integers(1, 5)), max_relus=6)
         low = rng.normal(size=graph.input_size)
         box = Box(low, low + rng.choice([0.0, 0.1, 1.0], graph.input_size, p=[0.1, 0.3, 0.6]))
         center = evaluate(graph, (box.lower + box.upper)[None] / 2)[0]
@@ -198,11 +210,9 @@ def test_ties_are_not_excluded() -> None:
 
 
 def numbered(bounds: list[float]) -> Boxes:
-    column = torch.tensor(bounds, dtype=torch.float64)
+    column = np.array(bounds)
     wide = column[:, None]
-    return Boxes(
-        wide, wide, torch.ones_like(wide, dtype=torch.bool), wide, wide, column, -column, column * 0 + 0.125
-    )
+    return Boxes(wide, wide, np.ones_like(wide, dtype=bool), wide, wide, column, -column, column * 0 + 0.125)
 
 
 def test_frontier_takes_the_worst_first_and_the_latest_when_crowded() -> None:
@@ -265,11 +275,59 @@ def test_an_interrupted_batch_is_still_open() -> None:
 
 
 def test_rows_of_polytopes_know_their_owner() -> None:
-    network = TorchNetwork(random_graph(np.random.default_rng(0), output_size=2))
     two = Polytope(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([1.0, 3.0]))
     one = Polytope(np.array([[1.0, -1.0]]), np.array([0.0]))
-    rows = rows_of([two, one], network)
-    values = torch.tensor([[-1.0, 0.5, 2.0]], dtype=torch.float64)
+    rows = rows_of([two, one])
+    values = np.array([[-1.0, 0.5, 2.0]])
     assert rows.worst(values).tolist() == [[0.5, 2.0]]
     assert rows.present.tolist() == [[True, True], [True, False]]
     assert join_boxes([numbered([1.0]), numbered([2.0])]).bound.tolist() == [1.0, 2.0]
+
+
+def test_a_search_goes_on_where_it_was_left_off() -> None:
+    """In steps of a few boxes, and with one of two polytopes forgotten on the way."""
+    rng = np.random.default_rng(10)
+    graph = random_chain_graph(rng, input_size=3)
+    box = Box(-np.ones(3), np.ones(3))
+    grid = np.meshgrid(*[np.linspace(-1, 1, 17)] * 3)
+    outputs = evaluate(graph, np.stack(grid, axis=-1).reshape(-1, 3))
+    row = np.eye(graph.output_size)[:1]
+    high, low = float(outputs[:, 0].max()), float(outputs[:, 0].min())
+    span = high - low
+    polytopes = [Polytope(row, np.array([high + 0.02 * span])), Polytope(-row, np.array([0.02 * span - low]))]
+    whole = search(graph, box, polytopes, batch=4)
+    assert whole.complete
+    assert whole.boxes > 8
+    bounds = box_bounds(graph, box, polytopes)
+    frontier, boxes = None, 0
+    while True:
+        part = search_inputs(
+            bounds,
+            options=InputSearchOptions(batch=4, max_boxes=4),
+            accept=unaccepted,
+            leaf=not_excluded,
+            out_of_time=lambda: False,
+            frontier=frontier,
+        )
+        frontier, boxes = part.frontier, boxes + part.boxes
+        if part.complete:
+            break
+    assert boxes == whole.boxes
+    began = search_inputs(
+        bounds,
+        options=InputSearchOptions(batch=4, max_boxes=4),
+        accept=unaccepted,
+        leaf=not_excluded,
+        out_of_time=lambda: False,
+    )
+    assert len(began.frontier)
+    began.frontier.narrow(np.array([1]))
+    second = search_inputs(
+        box_bounds(graph, box, polytopes[1:]),
+        options=InputSearchOptions(batch=4),
+        accept=unaccepted,
+        leaf=not_excluded,
+        out_of_time=lambda: False,
+        frontier=began.frontier,
+    )
+    assert second.complete

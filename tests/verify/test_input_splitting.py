@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from mipverify.bounds.network_bounds import Method
 from mipverify.frontend.network import load_network
@@ -14,11 +13,12 @@ from mipverify.problem.query import Query
 from mipverify.problem.region import Ball, Box, Polytope
 from mipverify.search.box_bounds import boxes_at_once
 from mipverify.search.input_search import halves
+from mipverify.verify.box_search import wide_inputs
 from mipverify.verify.case import Case
 from mipverify.verify.certificate import Evidence
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
-from mipverify.verify.input_splitting import _BoxStage, decide_by_boxes, splits_inputs, wide_inputs
+from mipverify.verify.input_splitting import _BoxStage, decide_by_boxes, splits_inputs
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.problem import OpenProblem, open_problem
 from tests.oracles.enumeration import linear_regions, worst
@@ -79,9 +79,9 @@ def test_leaves_against_all_linear_regions() -> None:
             continue
         stage = _BoxStage(engine, case, problem)
         whole = stage.bounds.whole()
-        parts = halves(whole, torch.tensor([int(np.argmax(box.upper - box.lower))]))
-        part = parts.take(torch.tensor([seed % 2]))
-        inside = Box(part.lower[0].numpy(), part.upper[0].numpy())
+        parts = halves(whole, np.array([int(np.argmax(box.upper - box.lower))]))
+        part = parts.take(np.array([seed % 2]))
+        inside = Box(part.lower[0], part.upper[0])
         ball = Ball(inside.lower, 100.0, Norm.LINF, inside)
         wanted = [polytopes[problem.polytopes[0]]]
         margin = worst(linear_regions(graph, ball), ball, wanted)
@@ -108,7 +108,7 @@ def test_inputs_without_width_do_not_count() -> None:
     low = np.zeros(4)
     box = Box(low, np.array([0.0, 1.0, 0.0, 5e-324]))
     _, _, problem = asked(graph, box, [Polytope(np.eye(1, graph.output_size), np.zeros(1))])
-    assert wide_inputs(problem.state) == 2
+    assert wide_inputs(box) == 2
     assert splits_inputs(problem)
 
 

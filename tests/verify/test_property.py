@@ -19,7 +19,7 @@ from mipverify.problem.region import Ball
 from mipverify.runs.properties import verify_property
 from mipverify.verify.certificate import Evidence
 from mipverify.verify.options import VerifyOptions
-from mipverify.verify.property import PropertyAnswer, Verdict
+from mipverify.verify.property_answer import PropertyAnswer, Verdict
 from tests.frontend.vnnlib_texts import asserting
 from tests.oracles.enumeration import linear_regions, worst
 from tests.random_networks import random_graph, to_onnx

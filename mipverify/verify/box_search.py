@@ -1,0 +1,112 @@
+"""Halving the input box of one case, from where it was left off if it was begun before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mipverify.graph.operators import Float64Array
+from mipverify.problem.region import Box
+from mipverify.search.box_bounds import BoxBounds, boxes_at_once
+from mipverify.search.box_frontier import BoxFrontier
+from mipverify.search.input_search import InputSearchOptions, InputSearchResult, Leaf, search_inputs
+from mipverify.verify.case import Case
+from mipverify.verify.deadline import Deadline
+
+FEW_INPUTS = 20  # sides of positive width up to which halving the box is tried
+VERY_FEW_INPUTS = 8  # sides up to which it is the way to go
+LEAST_BATCH = 16  # boxes that have to fit into one batch: else a box costs too much
+
+
+@dataclass(frozen=True, eq=False)
+class PausedSearch:
+    """A search over boxes that ran out of time.
+
+    Attributes:
+        radius: of the region that it halves.
+        polytopes: positions of those that its boxes may reach, in the order of the boxes' columns.
+        frontier: what is left.
+    """
+
+    radius: float
+    polytopes: tuple[int, ...]
+    frontier: BoxFrontier
+
+
+def wide_inputs(box: Box) -> int:
+    """Number of inputs whose interval has positive width."""
+    return int((box.upper > box.lower).sum())
+
+
+def worth_halving(bounds_batch: int, box: Box) -> bool:
+    """Whether a box of so few dimensions, `bounds_batch` of them bounded at once, is worth halving."""
+    return wide_inputs(box) <= FEW_INPUTS and bounds_batch >= LEAST_BATCH
+
+
+def first_seconds(box: Box) -> float:
+    """Seconds of halving before anything dearer than plain bounds is tried."""
+    return 5.0 if wide_inputs(box) <= VERY_FEW_INPUTS else 1.0
+
+
+def share_of_time(box: Box) -> float:
+    """The part of the time left that halving gets before phases are split and programs solved."""
+    return 0.8 if wide_inputs(box) <= VERY_FEW_INPUTS else 0.5
+
+
+def search_boxes(
+    bounds: BoxBounds,
+    case: Case,
+    polytopes: tuple[int, ...],
+    radius: float,
+    *,
+    offer: Callable[[Float64Array], None],
+    leaf: Leaf,
+    deadline: Deadline,
+    max_boxes: int | None = None,
+) -> InputSearchResult:
+    """Halve the box until every polytope is excluded, or a point reaches one, or time is up.
+
+    Args:
+        bounds: bounds the boxes.
+        case: keeps what is left, for a later search over the same region.
+        polytopes: positions, in the case's query, of the polytopes that `bounds` knows.
+        radius: of the region.
+        offer: replays a point [n] that looks unsafe; a witness goes to the case.
+        leaf: as in `search_inputs`.
+        deadline: when to stop.
+        max_boxes: boxes after which to stop.
+    """
+
+    def accept(points: Float64Array) -> bool:
+        with np.errstate(all="ignore"):
+            values = bounds.values(points)
+        for point in points[values.min(1) <= 0]:
+            offer(point)
+            if case.reached(radius):
+                return True
+        return False
+
+    result = search_inputs(
+        bounds,
+        options=InputSearchOptions(batch=boxes_at_once(bounds.graph), max_boxes=max_boxes),
+        accept=accept,
+        leaf=leaf,
+        out_of_time=deadline.expired,
+        frontier=_left(case.paused, polytopes, radius),
+    )
+    case.nodes = (case.nodes or 0) + result.boxes
+    case.paused = None
+    if len(result.frontier):
+        case.paused = PausedSearch(radius, polytopes, result.frontier)
+    return result
+
+
+def _left(paused: PausedSearch | None, polytopes: tuple[int, ...], radius: float) -> BoxFrontier | None:
+    """What an earlier search left of this region, about these polytopes."""
+    if paused is None or paused.radius != radius or not set(polytopes) <= set(paused.polytopes):
+        return None
+    if paused.polytopes != polytopes:
+        paused.frontier.narrow(np.array([paused.polytopes.index(polytope) for polytope in polytopes]))
+    return paused.frontier
