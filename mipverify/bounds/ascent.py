@@ -40,7 +40,8 @@ class ProjectedAdam:
         self.decay = decay
         self.steps = 0
         self.means = [torch.zeros_like(v) for v in self.variables]
-        self.squares = [torch.zeros_like(v) for v in self.variables]
+        # What keeps quotients finite goes in here: squares of small gradients would be denormal, and slow.
+        self.squares = [torch.full_like(v, TINY**2 * (1 - SECOND)) for v in self.variables]
 
     def step(self, objective: Tensor) -> None:
         """One step up the gradient of `objective`; variables without influence stay."""
@@ -53,8 +54,8 @@ class ProjectedAdam:
             ):
                 if gradient is None:
                     continue
-                mean.mul_(FIRST).add_(gradient, alpha=1 - FIRST)
+                mean.lerp_(gradient, 1 - FIRST)
                 square.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
-                move = mean / first / ((square / second).sqrt() + TINY)
-                variable.add_(move, alpha=scale * self.rate).clamp_(0.0, limit)
+                size = scale * self.rate * second**0.5 / first
+                variable.addcdiv_(mean, square.sqrt(), value=size).clamp_(0.0, limit)
         self.rate *= self.decay

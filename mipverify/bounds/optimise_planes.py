@@ -229,13 +229,19 @@ class _Search:
     def planes(self, position: int, basis: PlaneBasis) -> OwnPlanes:
         """The best planes found, in the precision of `basis`, their offsets rounded up."""
         theta, mu, nu = (self.best[kind, position].to(basis.weight.dtype) for kind in ("theta", "mu", "nu"))
-        return OwnPlanes(basis, theta, mu, nu, rigorous=True)
+        return OwnPlanes(basis, theta, mu, nu, _all_of_it(mu), rigorous=True)
 
     def _lines(self, positions: frozenset[int]) -> dict[int, RowLines]:
         """Lines of the present variables, with planes at some ReLU nodes and chords at the others."""
         planes = {}
         for position in positions:
             theta, mu, nu = (self.variables[kind, position] for kind in ("theta", "mu", "nu"))
-            planes[position] = OwnPlanes(self.bases[position], theta, mu, nu, rigorous=False)
+            everything = _all_of_it(mu)
+            planes[position] = OwnPlanes(self.bases[position], theta, mu, nu, everything, rigorous=False)
         slopes = {position: value for (kind, position), value in self.variables.items() if kind == "slope"}
         return _with_planes(lines_with(self.state, slopes), planes)
+
+
+def _all_of_it(mu: Tensor) -> Tensor:
+    """The share of planes that carry all of the negative coefficients."""
+    return mu.new_ones(1, 1)

@@ -46,6 +46,10 @@ class Planes(Protocol):
         """sum_i weights_i (c_i . z + d_i) for weights <= 0 [rows, planes]: form in z, and constant."""
         ...
 
+    def values(self, z: Tensor) -> Tensor:
+        """c . z + d for the z of each row [rows, size], [rows, planes]."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class PlaneBasis:
@@ -55,7 +59,8 @@ class PlaneBasis:
         source: position of z.
         size: length of z.
         neurons: positions among the unstable neurons of the node, [planes].
-        columns: entries of z that each neuron reads (`size` for none), int64 [planes, reads].
+        columns: entries of z that each neuron reads (`size` for none), int64 [planes, reads]; without those
+            that are always 0.
         weight: w at these entries, [planes, reads].
         middle, radius: box of these entries, [planes, reads].
         bias: b, [planes].
@@ -121,12 +126,13 @@ class PlaneBasis:
 
 @dataclass(frozen=True, eq=False)
 class OwnPlanes:
-    """Planes of each row's own, which carry all of its negative coefficients.
+    """Planes of each row's own.
 
     Attributes:
         basis: the neurons.
         theta: c in units of w, in [0, 1], [rows, planes, reads].
         mu, nu: multipliers of h <= u and h >= l, in [0, 1], [rows, planes].
+        share: of the negative coefficients, in [0, 1], [rows, planes] or broadcasting to it.
         rigorous: whether offsets are rounded up.
     """
 
@@ -134,16 +140,12 @@ class OwnPlanes:
     theta: Tensor
     mu: Tensor
     nu: Tensor
+    share: Tensor
     rigorous: bool
 
     def take(self, rows: Tensor) -> OwnPlanes:
-        """The planes of some rows."""
+        """The planes of some rows, whose shares are the same for all."""
         return replace(self, theta=self.theta[rows], mu=self.mu[rows], nu=self.nu[rows])
-
-    @property
-    def share(self) -> Tensor:
-        """All of it."""
-        return self.mu.new_ones(1, 1)
 
     def carry(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Form [rows, size] and constant [rows]."""
@@ -154,6 +156,13 @@ class OwnPlanes:
         form = products.new_zeros(len(weights), basis.size + 1)
         form = form.index_add(1, basis.columns.reshape(-1), products)[:, : basis.size]
         return form, (weights * offset).sum(1)
+
+    def values(self, z: Tensor) -> Tensor:
+        """c . z + d for the z of each row [rows, size], [rows, planes]."""
+        basis = self.basis
+        slopes = self.theta * basis.weight
+        read = torch.nn.functional.pad(z, (0, 1))[:, basis.columns]
+        return (slopes * read).sum(-1) + basis.offsets(slopes, self.mu, self.nu, rigorous=self.rigorous)
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,10 +215,11 @@ def plane_basis(state: PropagationState, relu: int, chosen: Tensor) -> PlaneBasi
     argument = network.graph.nodes[relu].inputs[0]
     source = network.graph.nodes[argument].inputs[0]
     neurons = _unstable(state, relu)[chosen]
-    columns, weight, bias = _reads(state, argument, neurons)
     size = network.graph.nodes[source].size
-    infinity = weight.new_tensor(float("inf"))
     lower, upper = state.lower[source][0], state.upper[source][0]
+    columns, weight, bias = _reads(state, argument, neurons)
+    columns, weight = _without_zeros(columns, weight, (lower == 0) & (upper == 0))
+    infinity = weight.new_tensor(float("inf"))
     middle = (lower + upper) / 2
     radius = torch.nextafter(torch.maximum(upper - middle, middle - lower), infinity)
     middle, radius = (torch.nn.functional.pad(side, (0, 1))[columns] for side in (middle, radius))
@@ -234,6 +244,16 @@ def plane_basis(state: PropagationState, relu: int, chosen: Tensor) -> PlaneBasi
         slack,
         outward(reach.sum(), size + 2),
     )
+
+
+def _without_zeros(columns: Tensor, weight: Tensor, zero: Tensor) -> tuple[Tensor, Tensor]:
+    """The reads without entries that are always 0, as wherever a ReLU below is inactive."""
+    useful = ~torch.nn.functional.pad(zero, (0, 1), value=True)[columns]
+    most = max(1, int(useful.sum(1).max()))
+    order = useful.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    kept = useful.gather(1, order)
+    columns = columns.gather(1, order).masked_fill(~kept, len(zero))
+    return columns, weight.gather(1, order).masked_fill(~kept, 0.0)
 
 
 def _is_float(value: object) -> bool:

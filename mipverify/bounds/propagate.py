@@ -127,7 +127,13 @@ class Propagator:
         return result
 
     def minimise_with_planes(
-        self, state: PropagationState, forms: Forms, known: Tensor, out_of_time: Callable[[], bool] | None
+        self,
+        state: PropagationState,
+        forms: Forms,
+        known: Tensor,
+        out_of_time: Callable[[], bool] | None,
+        *,
+        options: PlaneOptions | None = None,
     ) -> PlaneBounds:
         """Lower bounds of linear forms with optimised slopes and planes, in a state of one sample."""
         return minimise_with_planes(
@@ -136,7 +142,7 @@ class Propagator:
             known,
             single=self.single,
             slope_options=self.slope_options,
-            options=self.plane_options,
+            options=self.plane_options if options is None else options,
             out_of_time=out_of_time,
         )
 

@@ -3,7 +3,7 @@
 For a node with phases imposed, minus the margin of its target is bounded from below by the Lagrangian of
 the relaxed problem in the imposed inequalities (Wang et al. 2021); for a target of several rows, which all
 have to be reached, so is any convex combination of the rows. Slopes, multipliers, weights of rows and
-shares of planes are searched in single precision by projected gradient ascent; a node is closed only by
+planes are searched in single precision by projected gradient ascent; a node is closed only by
 one more pass in double precision that covers its rounding errors.
 """
 
@@ -24,7 +24,7 @@ from mipverify.bounds.substitution import BackwardPass
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.search.nodes import Nodes
 from mipverify.search.open_neurons import OpenNeurons, open_neurons
-from mipverify.search.target_planes import TargetPlanes
+from mipverify.search.target_planes import TargetPlanes, no_planes
 from mipverify.search.targets import Targets
 
 CHOICES = 4  # neurons looked at before one is split
@@ -36,7 +36,7 @@ class NodeOptions:
     """Effort at a node.
 
     Attributes:
-        steps: gradient steps on slopes, multipliers, weights and shares.
+        steps: gradient steps on slopes, multipliers, weights and planes.
         rate: first step size.
         decay: factor on the step size after each step.
     """
@@ -88,9 +88,14 @@ class NodeBounds:
         self.open_fast = self.open_exact.to(single.dtype)
         self.targets = targets
         self.fast_targets = targets.to(single.dtype)
-        self.planes = TargetPlanes.none() if planes is None else planes
+        self.planes = no_planes(targets.constants) if planes is None else planes
         self.fast_planes = self.planes.to(single.dtype)
         self.output = single.graph.output
+
+    @property
+    def numbers(self) -> int:
+        """Numbers that move at a node."""
+        return 2 * self.count + int(self.planes.start.shape[1])
 
     @property
     def count(self) -> int:
@@ -112,7 +117,7 @@ class NodeBounds:
             zeros.to(torch.int8),
             slopes,
             zeros,
-            zeros.new_ones(len(target), self.fast_planes.count),
+            self.fast_planes.start[target],
             self.fast_targets.even_weights()[target],
             zeros.new_full((len(target),), -float("inf")),
             torch.full((len(target), CHOICES), -1, dtype=torch.int64, device=target.device),
@@ -125,11 +130,11 @@ class NodeBounds:
 
     def improve(self, nodes: Nodes, options: NodeOptions) -> tuple[Nodes, Attained]:
         """Nodes with better multipliers of all kinds and bounds; and what is true at their minima."""
-        moving = {"slopes": 1.0, "multipliers": float("inf"), "shares": 1.0, "weights": 1.0}
+        moving = {"slopes": 1.0, "multipliers": float("inf"), "planes": 1.0, "weights": 1.0}
         if self.fast_targets.most_rows == 1:
             del moving["weights"]
-        if not self.fast_planes.count:
-            del moving["shares"]
+        if not nodes.planes.shape[1]:
+            del moving["planes"]
         variables = {name: getattr(nodes, name).clone().requires_grad_(True) for name in moving}
         best = {name: variable.detach().clone() for name, variable in variables.items()}
         record = nodes.bound.new_full((len(nodes),), -float("inf"))
@@ -153,7 +158,7 @@ class NodeBounds:
     def certify(self, nodes: Nodes) -> Tensor:
         """Which nodes hold no point of their target: bounds > 0 in float64, rounding covered, [nodes]."""
         double = nodes.in_range(torch.float64)
-        lines = self._lines(double, self.open_exact, self.planes)
+        lines = self._lines(double, self.open_exact, self.planes, rigorous=True)
         sample = torch.zeros_like(nodes.target)
         rows, constants = self.targets.combined(nodes.target, double.weights)
         with torch.no_grad():
@@ -165,16 +170,19 @@ class NodeBounds:
         return low + constants > self.targets.rounding(nodes.target, double.weights, reach)
 
     def _pass(self, nodes: Nodes) -> tuple[Tensor, BackwardPass]:
-        lines = self._lines(nodes, self.open_fast, self.fast_planes)
+        lines = self._lines(nodes, self.open_fast, self.fast_planes, rigorous=False)
         sample = torch.zeros_like(nodes.target)
         descent = BackwardPass(self.fast, sample, lines=lines, rigorous=False)
         rows, constants = self.fast_targets.combined(nodes.target, nodes.weights)
         return descent.run(self.output, rows) + constants, descent
 
-    def _lines(self, nodes: Nodes, held: OpenNeurons, planes: TargetPlanes) -> dict[int, RowLines]:
+    def _lines(
+        self, nodes: Nodes, held: OpenNeurons, planes: TargetPlanes, *, rigorous: bool
+    ) -> dict[int, RowLines]:
         lines = held.lines(nodes.phases, nodes.slopes, nodes.multipliers)
         open_ = held.split(nodes.phases == 0)
-        for position, above in planes.for_rows(nodes.target, nodes.shares, open_).items():
+        found = planes.for_rows(nodes.target, nodes.planes, open_, rigorous=rigorous)
+        for position, above in found.items():
             lines[position] = replace(lines[position], planes=above)
         return lines
 
@@ -219,7 +227,8 @@ class NodeBounds:
         held = self.open_fast
         above = held.split(held.chord * pre + held.offset)
         open_ = held.split(nodes.phases == 0)
-        for position, planes in self.fast_planes.for_rows(nodes.target, nodes.shares, open_).items():
+        found = self.fast_planes.for_rows(nodes.target, nodes.planes, open_, rigorous=False)
+        for position, planes in found.items():
             neurons, chord = planes.basis.neurons, above[position]
             plane = planes.values(values[planes.basis.source])
             mixed = torch.lerp(chord[:, neurons], plane, planes.share)

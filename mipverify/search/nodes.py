@@ -17,7 +17,7 @@ class Nodes:
         phases: int8 [nodes, open neurons].
         slopes: best lower slopes found, [nodes, open neurons].
         multipliers: best weights of the imposed phases, [nodes, open neurons].
-        shares: how much goes over each plane, [nodes, planes].
+        planes: the numbers in [0, 1] that say which planes, or how much goes over them, [nodes, numbers].
         weights: of the rows of the target, [nodes, rows].
         bound: lower bound of minus the margin, not certified, [nodes].
         choices: neurons worth splitting, best first, [nodes, choices]; -1 where there are no more.
@@ -27,7 +27,7 @@ class Nodes:
     phases: Tensor
     slopes: Tensor
     multipliers: Tensor
-    shares: Tensor
+    planes: Tensor
     weights: Tensor
     bound: Tensor
     choices: Tensor
@@ -42,7 +42,7 @@ class Nodes:
             self,
             slopes=self.slopes.to(dtype).clamp(0, 1),
             multipliers=self.multipliers.to(dtype).clamp(0, torch.finfo(dtype).max),
-            shares=self.shares.to(dtype).clamp(0, 1),
+            planes=self.planes.to(dtype).clamp(0, 1),
             weights=self.weights.to(dtype).clamp(0, 1),
         )
 

@@ -22,7 +22,7 @@ from mipverify.verify.problem import (
     optimise_outputs,
     optimise_planes,
 )
-from mipverify.verify.searching import decide_by_search
+from mipverify.verify.searching import decide_by_search, has_many_unstable
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
 SEARCH_SHARE = 0.6  # of the time given, before the program gets the rest
@@ -120,7 +120,9 @@ def _better_bounds(
     """What the options ask for: slopes optimised for all open neurons, and linear programs for them."""
     if engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
         problem = _strengthen(engine, case, problem, optimise_neurons, whole)
-    if engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
+    # Where many neurons are unstable, each pass costs so much that planes are worth it for targets alone.
+    few = not has_many_unstable(problem)
+    if few and engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
         part = Deadline(PLANE_SHARE * whole.remaining())
         problem = _strengthen(engine, case, problem, optimise_planes, part)
     if engine.strongest_bounds >= Method.LP and _undecided(case, problem):

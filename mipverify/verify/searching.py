@@ -9,10 +9,11 @@ import torch
 
 from mipverify.attack.replay import replay
 from mipverify.bounds.forms import Forms
+from mipverify.bounds.optimise_planes import PlaneOptions
 from mipverify.graph.operators import Float64Array
-from mipverify.search.node_bounds import NodeBounds
+from mipverify.search.node_bounds import NodeBounds, NodeOptions
 from mipverify.search.phase_search import Phases, SearchOptions, search_phases
-from mipverify.search.target_planes import TargetPlanes, target_planes
+from mipverify.search.target_planes import TargetPlanes, node_planes, shared_planes
 from mipverify.search.targets import targets_of
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
@@ -23,6 +24,12 @@ from mipverify.verify.polish import closest_in_linear_region
 from mipverify.verify.problem import OpenProblem
 
 SECONDS_PER_LEAF = 10.0
+# Unstable neurons from which on every node improves planes of its own: where they are that many, splits
+# alone close nothing, while below it cheap nodes are worth more than good ones.
+MANY = 500
+MANY_PLANES = PlaneOptions(steps=(20, 200), decay=0.985, patience=20, negligible=0.0)
+MANY_SEARCH = SearchOptions(node=NodeOptions(steps=20, rate=0.05, decay=0.95))
+NUMBERS = 1_000_000  # that move at the nodes of one batch
 
 
 def decide_by_search(
@@ -45,9 +52,10 @@ def decide_by_search(
                 case.exclude(problem.query.region.radius, problem.evidence)
                 return problem
         stage = SearchStage(engine, case, problem)
+        bounds = stage.node_bounds(found)
         result = search_phases(
-            stage.node_bounds(found),
-            options=SearchOptions(),
+            bounds,
+            options=_effort(bounds, SearchOptions()),
             accept=stage.accept,
             leaf=stage.leaf,
             out_of_time=deadline.expired,
@@ -57,6 +65,18 @@ def decide_by_search(
         return problem
     case.exclude(problem.query.region.radius, stage.evidence)
     return replace(problem, polytopes=(), claimed=stage.evidence is Evidence.SOLVER_CLAIM)
+
+
+def has_many_unstable(problem: OpenProblem) -> bool:
+    """Whether nodes get planes of their own."""
+    return problem.state.count_unstable(0) > MANY
+
+
+def _effort(bounds: NodeBounds, usual: SearchOptions) -> SearchOptions:
+    """Better nodes where there are many neurons, as many at once as fit."""
+    if bounds.count <= MANY:
+        return usual
+    return replace(MANY_SEARCH, batch=min(MANY_SEARCH.batch, max(4, NUMBERS // bounds.numbers)))
 
 
 def exclude_by_planes(
@@ -70,14 +90,18 @@ def exclude_by_planes(
     sample = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
     forms = Forms(network.graph.output, sample, rows=rows, goal=network.tensor(-offsets))
     known = rows.new_full((len(rows),), -float("inf"))
-    found = engine.propagator.minimise_with_planes(problem.state, forms, known, deadline.expired)
+    many = has_many_unstable(problem)
+    found = engine.propagator.minimise_with_planes(
+        problem.state, forms, known, deadline.expired, options=MANY_PLANES if many else None
+    )
     missed = np.nextafter(found.values.cpu().numpy() + offsets, -np.inf) > 0
     owner = np.repeat(np.arange(len(unsafe)), [len(polytope.offset) for polytope in unsafe])
     left = [k for k in range(len(unsafe)) if not missed[owner == k].any()]
     narrowed = replace(problem, polytopes=tuple(problem.polytopes[k] for k in left))
     if not left or len(owner) > len(unsafe):
         return narrowed, None
-    return narrowed, target_planes(found, torch.tensor(left, device=rows.device))
+    make = node_planes if many else shared_planes
+    return narrowed, make(found, torch.tensor(left, device=rows.device))
 
 
 class SearchStage:

@@ -40,7 +40,8 @@ def test_planes_lie_above_their_relu(seed: int, norm: Norm) -> None:
         basis = plane_basis(state, relu, torch.arange(count))
         theta = torch.tensor(rng.choice([0.0, 1.0, 0.5, rng.random()], (2, count, basis.reads)))
         mu, nu = (torch.tensor(rng.choice([0.0, 1.0, rng.random()], (2, count))) for _ in range(2))
-        slopes, offsets = fixed(OwnPlanes(basis, theta, mu, nu, rigorous=True))
+        own = OwnPlanes(basis, theta, mu, nu, torch.ones(1, 1, dtype=torch.float64), rigorous=True)
+        slopes, offsets = fixed(own)
         unstable = (state.relaxations[relu].upper_offset[0] > 0).nonzero().squeeze(1).tolist()
         for values in points:
             for row in range(2):

@@ -24,7 +24,7 @@ from mipverify.problem.region import Ball, Polytope
 from mipverify.search.node_bounds import CHOICES, NodeBounds, NodeOptions
 from mipverify.search.nodes import Frontier, Nodes
 from mipverify.search.phase_search import Phases, SearchOptions, search_phases
-from mipverify.search.target_planes import TargetPlanes
+from mipverify.search.target_planes import NodePlanes, SharedPlanes, TargetPlanes
 from mipverify.search.targets import targets_of
 from tests.bounds.regions import exact_points, random_ball
 from tests.oracles.enumeration import linear_regions, worst
@@ -47,9 +47,9 @@ def node_bounds(graph: Graph, ball: Ball, label: int) -> NodeBounds:
     return NodeBounds(state, TorchNetwork(graph, dtype=torch.float32), targets)
 
 
-def random_planes(rng: np.random.Generator, state: PropagationState, targets: int) -> TargetPlanes:
-    """Planes of any slopes and multipliers above some unstable neurons."""
-    bases, normals, offsets = {}, {}, {}
+def random_planes(rng: np.random.Generator, state: PropagationState, targets: int) -> TargetPlanes | None:
+    """Planes of any slopes and multipliers above some unstable neurons, shared by nodes or their own."""
+    bases, normals, offsets, numbers = {}, {}, {}, []
     for relu in state.network.graph.relus:
         unstable = int((state.relaxations[relu].upper_offset[0] > 0).sum())
         if not unstable or not can_have_planes(state, relu):
@@ -63,8 +63,14 @@ def random_planes(rng: np.random.Generator, state: PropagationState, targets: in
             if rng.random() < 0.3:
                 mu, nu = 1 - basis.chord.expand_as(mu), basis.chord.expand_as(nu)
                 theta = basis.chord[:, None].expand_as(theta)
-            normals[relu], offsets[relu] = fixed(OwnPlanes(basis, theta, mu, nu, rigorous=True))
-    return TargetPlanes(bases, normals, offsets, {})
+            everything = torch.ones(1, 1, dtype=torch.float64)
+            normals[relu], offsets[relu] = fixed(OwnPlanes(basis, theta, mu, nu, everything, rigorous=True))
+            numbers += [theta.reshape(targets, -1), mu, nu]
+    if not bases:
+        return None
+    if rng.random() < 0.5:
+        return NodePlanes(bases, torch.cat(numbers, dim=1), {})
+    return SharedPlanes(bases, normals, offsets, {})
 
 
 @settings(max_examples=80, deadline=None)
@@ -89,12 +95,13 @@ def test_closed_nodes_hold_no_unsafe_point(seed: int, norm: Norm, joint: bool) -
     planes = random_planes(rng, state, len(unsafe))
     bounds = NodeBounds(state, single, targets_of(TorchNetwork(graph), unsafe), planes)
     shape = (12, bounds.count)
+    moved = torch.tensor(rng.random((12, bounds.planes.start.shape[1])), dtype=torch.float32)
     nodes = Nodes(
         torch.tensor(rng.integers(len(unsafe), size=12)),
         torch.tensor(rng.integers(-1, 2, shape), dtype=torch.int8),
         torch.tensor(rng.random(shape), dtype=torch.float32),
         torch.tensor(rng.exponential(size=shape) * 10.0 ** rng.integers(-3, 3), dtype=torch.float32),
-        torch.tensor(rng.random((12, planes.count)), dtype=torch.float32),
+        torch.where(torch.tensor(rng.random(moved.shape) < 0.3), moved.round(), moved),
         torch.tensor(rng.random((12, bounds.targets.most_rows)), dtype=torch.float32),
         torch.full((12,), -torch.inf),
         torch.full((12, CHOICES), -1),
@@ -130,8 +137,8 @@ def test_random_planes_do_close_nodes() -> None:
             plain.quick(plain.roots(target)),
             above.improve(above.roots(target), NodeOptions(20)),
         )
-        improved += int((found.bound > without + 1e-4).sum()) if planes.count else 0
-        closed += int(above.certify(found).sum()) if planes.count else 0
+        improved += int((found.bound > without + 1e-4).sum()) if planes is not None else 0
+        closed += int(above.certify(found).sum()) if planes is not None else 0
     assert closed > 0
     assert improved > 0
 

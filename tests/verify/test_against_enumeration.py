@@ -14,6 +14,8 @@ from mipverify.problem.norm import Norm
 from mipverify.problem.query import misclassification
 from mipverify.problem.region import Ball, Box
 from mipverify.runs.api import certify, minimal_distortion
+from mipverify.verify import distance as stages
+from mipverify.verify import searching
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
 from tests.oracles.enumeration import closest, linear_regions
@@ -107,3 +109,22 @@ def test_distance_is_exact(block: int) -> None:
         asked += 1
         open_intervals += not answer.closed
     assert open_intervals <= 0.02 * asked
+
+
+def test_distance_is_exact_with_planes_at_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As networks with many unstable neurons are treated."""
+    monkeypatch.setattr(searching, "MANY", 0)
+    monkeypatch.setattr(stages, "SMALL", 0)
+    closed = 0
+    for seed in range(20_000, 20_030):
+        _, network, ball, label = tiny(seed)
+        distance = true_distance(network.graph, ball, label, 0.0)
+        options = VerifyOptions(time_limit=10, engine="search")
+        answer = minimal_distortion(
+            network, ball.center, label, norm=ball.norm, domain=ball.domain, options=options
+        )
+        tolerance = ORACLE_TOLERANCE * max(1.0, distance if np.isfinite(distance) else 1.0)
+        assert answer.lower <= distance + tolerance, seed
+        assert answer.upper >= distance - tolerance, seed
+        closed += answer.closed
+    assert closed >= 25
