@@ -14,7 +14,7 @@ from mipverify.graph.operators import Dense, Input, Relu
 from mipverify.runs.properties import verify_property
 from mipverify.verify.certificate import Evidence
 from mipverify.verify.options import VerifyOptions
-from mipverify.verify.property import Verdict
+from mipverify.verify.property_answer import Verdict
 from tests.random_networks import to_onnx
 
 Clauses = list[dict[int, bool]]
