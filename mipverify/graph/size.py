@@ -31,6 +31,17 @@ def num_parameters(node: Node) -> int:
             assert_never(node.op)
 
 
+def num_products(graph: Graph) -> int:
+    """Multiplications of one pass through all dense and convolutional nodes."""
+    total = 0
+    for node in graph.nodes:
+        if isinstance(node.op, Dense):
+            total += int(node.op.weight.size)
+        elif isinstance(node.op, Conv):
+            total += node.op.size * int(node.op.weight[0].size)
+    return total
+
+
 def num_entries(node: Node) -> int:
     """Number of arguments that the max-pools of a node choose from."""
     return int(node.op.windows.size) if isinstance(node.op, MaxPool) else 0

@@ -25,7 +25,7 @@ from mipverify.verify.problem import (
 from mipverify.verify.searching import decide_by_search, has_many_unstable
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
-SEARCH_SHARE = 0.6  # of the time given, before the program gets the rest
+SEARCH_SHARE = 0.8  # of the time given, before the program gets the rest
 PROGRAM_SHARE = 0.7  # of the time given, for programs where they go before the search
 CONJUNCTION_MOMENTS = (0.3, 2.0)  # seconds for targets of several rows, before anything else
 CONJUNCTION_SHARE = 0.3  # of the time left, for the same once more

@@ -10,7 +10,9 @@ import torch
 from mipverify.attack.replay import replay
 from mipverify.bounds.forms import Forms
 from mipverify.bounds.optimise_planes import PlaneOptions
+from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array
+from mipverify.graph.size import num_products
 from mipverify.search.node_bounds import NodeBounds, NodeOptions
 from mipverify.search.phase_search import Phases, SearchOptions, search_phases
 from mipverify.search.target_planes import TargetPlanes, node_planes, shared_planes
@@ -30,6 +32,8 @@ MANY = 500
 MANY_PLANES = PlaneOptions(steps=(20, 200), decay=0.985, patience=20, negligible=0.0)
 MANY_SEARCH = SearchOptions(node=NodeOptions(steps=20, rate=0.05, decay=0.95))
 NUMBERS = 1_000_000  # that move at the nodes of one batch
+PRODUCTS = 1 << 27  # of one pass over a batch of nodes, about
+FEWEST_NODES, MOST_NODES = 64, 2048  # in a batch
 
 
 def decide_by_search(
@@ -55,7 +59,7 @@ def decide_by_search(
         bounds = stage.node_bounds(found)
         result = search_phases(
             bounds,
-            options=_effort(bounds, SearchOptions()),
+            options=_effort(bounds, SearchOptions(batch=nodes_at_once(engine.network.graph))),
             accept=stage.accept,
             leaf=stage.leaf,
             out_of_time=deadline.expired,
@@ -65,6 +69,11 @@ def decide_by_search(
         return problem
     case.exclude(problem.query.region.radius, stage.evidence)
     return replace(problem, polytopes=(), claimed=stage.evidence is Evidence.SOLVER_CLAIM)
+
+
+def nodes_at_once(graph: Graph) -> int:
+    """Nodes split in one batch: the more, the smaller the network, whose passes are overhead mostly."""
+    return min(MOST_NODES, max(FEWEST_NODES, PRODUCTS // max(1, num_products(graph))))
 
 
 def has_many_unstable(problem: OpenProblem) -> bool:

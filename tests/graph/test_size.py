@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from mipverify.bounds.network_bounds import NetworkBounds
 from mipverify.encoding.encode import Objective, encode
-from mipverify.graph.size import worst_program
+from mipverify.graph.graph import Graph, Node
+from mipverify.graph.operators import Dense, Input, Relu
+from mipverify.graph.size import num_products, worst_program
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query, misclassification
 from mipverify.problem.region import Ball, unit_box
@@ -32,3 +34,13 @@ def test_no_program_of_a_single_target_is_larger(seed: int) -> None:
     assert program.num_binaries <= worst.binaries
     assert program.num_columns <= worst.columns
     assert program.num_rows <= worst.rows + 1  # one row for the target
+
+
+def test_products_of_a_pass() -> None:
+    nodes = (
+        Node(Input(3), (), "input", (3,)),
+        Node(Dense(np.ones((5, 3)), np.zeros(5)), (0,), "dense1", (5,)),
+        Node(Relu(5), (1,), "relu1", (5,)),
+        Node(Dense(np.ones((2, 5)), np.zeros(2)), (2,), "dense2", (2,)),
+    )
+    assert num_products(Graph(nodes, 3)) == 5 * 3 + 2 * 5

@@ -38,17 +38,38 @@ def program_around(
     return program, point
 
 
+def tied_program(rng: np.random.Generator) -> tuple[MixedIntegerProgram, Float64Array]:
+    """An equation between a continuous column and another, and rows that use both up to the last digit."""
+    rows = int(rng.integers(1, 4))
+    matrix = np.zeros((1 + rows, 3))
+    matrix[0, :2], matrix[1:] = rng.normal(size=2), rng.normal(size=(rows, 3))
+    integral = np.array([False, bool(rng.random() < 0.5), False])
+    point = rng.uniform(-1, 1, 3)
+    point[1] = np.round(point[1]) if integral[1] else point[1]
+    low, high = np.empty(1 + rows), np.empty(1 + rows)
+    for i, row in enumerate(matrix):
+        low[i], high[i] = _around(activity(row, point))
+    low[1:] = np.where(rng.random(rows) < 0.5, low[1:], -np.inf)
+    ends = np.ones(3)
+    return MixedIntegerProgram(np.zeros(3), sparse.csr_array(matrix), low, high, -ends, ends, integral), point
+
+
+def _around(exact: Fraction) -> tuple[float, float]:
+    """The closest floats, one on each side."""
+    low = high = float(exact)
+    if Fraction(low) > exact:
+        low = float(np.nextafter(low, -np.inf))
+    if Fraction(high) < exact:
+        high = float(np.nextafter(high, np.inf))
+    return low, high
+
+
 def _sides(
     rng: np.random.Generator, matrix: Float64Array, point: Float64Array
 ) -> tuple[Float64Array, Float64Array]:
     low, high = np.empty(len(matrix)), np.empty(len(matrix))
     for i, row in enumerate(matrix):
-        exact = activity(row, point)
-        low[i] = high[i] = float(exact)
-        if Fraction(low[i]) > exact:
-            low[i] = np.nextafter(low[i], -np.inf)
-        if Fraction(high[i]) < exact:
-            high[i] = np.nextafter(high[i], np.inf)
+        low[i], high[i] = _around(activity(row, point))
         kind = rng.integers(3)
         if kind > 0:
             low[i] -= rng.choice([0.0, 1e-12, 0.5, 1.0])

@@ -12,7 +12,7 @@ from scipy import sparse
 from mipverify.milp.elimination import eliminate
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.propagation import RowPropagation, one_sided
-from tests.milp.programs_around_a_point import holds, program_around, satisfies
+from tests.milp.programs_around_a_point import holds, program_around, satisfies, tied_program
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -57,6 +57,22 @@ def test_no_point_is_lost_by_elimination(seed: int, scaled: bool) -> None:
     left = eliminate(program, program.lower, program.upper)
     assert satisfies(left.rows, point[left.columns])
     assert (left.rows.integral == program.integral[left.columns]).all()
+
+
+@given(seed=SEEDS)
+@settings(max_examples=20, deadline=None)
+def test_the_last_digit_is_kept(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(60):
+        program, point = tied_program(rng)
+        left = eliminate(program, program.lower, program.upper)
+        assert satisfies(left.rows, point[left.columns])
+        # All but one column known: what the rows say of it is true to the last digit.
+        unknown = np.arange(3) == rng.integers(3)
+        ends = [np.where(unknown, side, point)[:, None] for side in (program.lower, program.upper)]
+        low, up, empty = RowPropagation(one_sided(program)).run(*ends)
+        assert not empty[0]
+        assert ((low[:, 0] <= point) & (point <= up[:, 0])).all()
 
 
 @given(seed=SEEDS)
