@@ -30,6 +30,7 @@ from mipverify.verify.problem import OpenProblem
 
 ROUNDS = 3  # times that regions left open may share what time is left
 LITTLE = 0.05  # of the time: who has no more left has run out of it
+ATTACK_SHARE = 0.1  # of the time of a region left open, for many more attacks before the dear stages
 MOST_BOXES = 256  # in one batch
 COEFFICIENTS = 1 << 25  # of all relaxations of a batch, about
 
@@ -123,6 +124,7 @@ class _Run:
         self.winner: Case | None = None
         self.refused: set[Case] = set()  # those whose witness does not make the text true
         self.inside: set[Case] = set()
+        self.attacked: set[Case] = set()  # at length, once
 
     def decide(self) -> None:
         """Screen every box, then settle what is left."""
@@ -275,7 +277,11 @@ class _Run:
                 attack(self.engine, [case], quick=False)
             glanced = self.glanced.pop(case, None)
             problem = self._problem(case) if glanced is None else glanced
-            settle(self.engine, case, problem, glanced=glanced is not None)
+            if self.engine.options.attack and case not in self.attacked:
+                self.attacked.add(case)
+                attack(self.engine, [case], quick=False, share=ATTACK_SHARE)
+            if case.open:
+                settle(self.engine, case, problem, glanced=glanced is not None)
         self._found(cases)
 
     def _found(self, cases: Sequence[Case]) -> bool:
