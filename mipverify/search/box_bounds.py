@@ -11,7 +11,8 @@ import numpy as np
 from mipverify.bounds.array_rounding import below
 from mipverify.bounds.chain import Chain
 from mipverify.graph.graph import Graph
-from mipverify.graph.operators import Conv, Dense, Float64Array, IndexArray, MaxPool, Relu
+from mipverify.graph.operators import Float64Array, IndexArray, MaxPool, Relu
+from mipverify.graph.size import num_products
 from mipverify.problem.region import Box, Polytope
 from mipverify.search.box_frontier import Boxes
 from mipverify.search.box_rows import rows_of
@@ -29,13 +30,7 @@ def boxes_at_once(graph: Graph) -> int:
     search is the same on every machine.
     """
     neurons = sum(graph.nodes[relu].size for relu in graph.relus)
-    products = 0
-    for node in graph.nodes:
-        if isinstance(node.op, Dense):
-            products += node.op.weight.size
-        elif isinstance(node.op, Conv):
-            products += node.op.size * int(np.prod(node.op.weight.shape[1:]))
-    return int(min(LARGEST_BATCH, max(1, PRODUCTS // max(1, neurons * products))))
+    return int(min(LARGEST_BATCH, max(1, PRODUCTS // max(1, neurons * num_products(graph)))))
 
 
 def refined_positions(graph: Graph) -> list[int]:

@@ -10,8 +10,9 @@ import numpy as np
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.search.box_bounds import BoundedBoxes, BoxBounds
 from mipverify.search.box_frontier import BoolArray, Boxes, BoxFrontier, join_boxes
-from mipverify.search.box_points import promising_points
+from mipverify.search.box_points import SHOWN, promising_points
 from mipverify.search.box_rows import Rows
+from mipverify.search.box_sampling import PointSampler
 from mipverify.search.clipping import clip
 
 LINEAR = 0.1  # weight of a slope of the form beside the loss of the relaxation
@@ -26,12 +27,16 @@ class InputSearchOptions:
         frontier_bytes: memory for open boxes; beyond it the search goes down one branch.
         leaf: unstable neurons up to which a box is left to an exact leaf.
         max_boxes: boxes bounded at which the search gives up.
+        long: boxes bounded from which points are drawn at random, too, before each batch.
+        seed: of these.
     """
 
     batch: int = 256
     frontier_bytes: int = 2**28
     leaf: int = 0
     max_boxes: int | None = None
+    long: int = 2048
+    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +109,12 @@ def search_inputs(
         frontier.add(start)
     visited = 0
     step = _Step(bounds, options, accept, leaf)
+    sampler = PointSampler(bounds, batch=options.batch, seed=options.seed)
     while len(frontier) and not step.found and not step.stuck:
         if out_of_time() or (options.max_boxes is not None and visited >= options.max_boxes):
+            break
+        if visited >= options.long and accept(sampler.draw()[:SHOWN]):
+            step.found = True
             break
         batch = frontier.pop(options.batch)
         try:

@@ -65,6 +65,7 @@ def search_boxes(
     leaf: Leaf,
     deadline: Deadline,
     max_boxes: int | None = None,
+    seed: int = 0,
 ) -> InputSearchResult:
     """Halve the box until every polytope is excluded, or a point reaches one, or time is up.
 
@@ -77,6 +78,7 @@ def search_boxes(
         leaf: as in `search_inputs`.
         deadline: when to stop.
         max_boxes: boxes after which to stop.
+        seed: of points that are drawn at random.
     """
 
     def accept(points: Float64Array) -> bool:
@@ -90,7 +92,7 @@ def search_boxes(
 
     result = search_inputs(
         bounds,
-        options=InputSearchOptions(batch=boxes_at_once(bounds.graph), max_boxes=max_boxes),
+        options=InputSearchOptions(batch=boxes_at_once(bounds.graph), max_boxes=max_boxes, seed=seed),
         accept=accept,
         leaf=leaf,
         out_of_time=deadline.expired,

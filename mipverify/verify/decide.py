@@ -22,6 +22,7 @@ from mipverify.verify.problem import OpenProblem
 INTERVAL_TRIALS = 12
 LINEAR_TRIALS = 5
 FEW = 200  # unstable neurons: then the search is tried before the long attack
+MORE_RESTARTS, LONGER_STEPS = 25, 2  # as many in an attack with a share of the time
 GRACE = 0.2  # seconds that the bracket may take however late it is
 
 
@@ -78,12 +79,21 @@ def exclude_by_bounds(engine: Engine, cases: Sequence[Case], method: Method) -> 
     return {case: state.only(sample) for sample, case in enumerate(todo)}
 
 
-def attack(engine: Engine, cases: Sequence[Case], *, quick: bool) -> None:
-    """Look for counterexamples; the quick round is one short ascent from the centre a target."""
+def attack(engine: Engine, cases: Sequence[Case], *, quick: bool, seconds: float | None = None) -> None:
+    """Look for counterexamples; the quick round is one short ascent from the centre a target.
+
+    With `seconds`, many more and longer ascents, from other points, for so long.
+    """
     todo = [case for case in cases if case.open]
     if not todo:
         return
-    options = engine.attack_options
+    options, seed = engine.attack_options, engine.options.seed
+    deadline = shared_deadline(todo)
+    if seconds is not None:
+        options = replace(
+            options, steps=LONGER_STEPS * options.steps, restarts=MORE_RESTARTS * options.restarts
+        )
+        seed, deadline = seed + 1, Deadline(seconds)
     with timed(todo, Stage.ATTACK):
         queries = [
             replace(case.query, unsafe=tuple(case.query.unsafe[k] for k in case.open_polytopes))
@@ -93,9 +103,9 @@ def attack(engine: Engine, cases: Sequence[Case], *, quick: bool) -> None:
             engine.single,
             queries,
             options=replace(options, steps=0, restarts=0) if quick else options,
-            seed=engine.options.seed,
+            seed=seed,
             exact=engine.exact,
-            deadline=shared_deadline(todo).expired,
+            deadline=deadline.expired,
         )
         for case, candidates in zip(todo, found, strict=True):
             case.offer(replay_best(engine.network, case.query, candidates, closest=False))

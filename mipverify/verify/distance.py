@@ -29,7 +29,7 @@ SHARES = (0.2, 0.3, 0.5, 1.0)  # of the time left, for decisions: the next after
 EXACT_SHARE = 0.5  # at most, where a program over the distance may do better in the rest
 NARROW = 0.005  # relative width at which one decision gets all of the time
 NEAR = 0.02  # relative width from which on witnesses are polished in any network
-SMALL = 1000  # ReLUs up to which they always are; beyond it hops look for closer ones first
+SMALL = 1000  # ReLUs up to which they always are
 HOP_SHARE = 0.15  # of the time left, for hops
 
 
@@ -43,7 +43,6 @@ def measure(engine: Engine, cases: Sequence[Case]) -> None:
         _bracket(engine, cases, Method.LINEAR, LINEAR_TRIALS)
     for case in cases:
         if case.open:
-            _hop(engine, case)
             _close(engine, case, strongest)
 
 
@@ -86,9 +85,8 @@ def _bracket(engine: Engine, cases: Sequence[Case], method: Method, trials: int)
 
 
 def _hop(engine: Engine, case: Case) -> None:
-    """Look for witnesses near the known one, where the programs that polish it are large."""
-    large = engine.network.graph.num_relus > SMALL
-    if case.witness is None or not large or case.query.region.norm is not Norm.LINF:
+    """Look for witnesses near the known one, where the programs that polish it take too long."""
+    if case.witness is None or case.query.region.norm is not Norm.LINF:
         return
     outputs = case.witness.outputs[None]
     polytope = int(np.argmax([float(polytope.margin(outputs)[0]) for polytope in case.query.unsafe]))
@@ -115,7 +113,8 @@ def _close(engine: Engine, case: Case, strongest: Method) -> None:
     next is nearer to the lower end. Steps double with each success and halve with each failure.
 
     Where many neurons are unstable the radii are those of a bisection instead, below the smallest radius that
-    was given up: there, decisions are so dear near the witness that none is tried too early.
+    was given up: there, decisions are so dear near the witness that none is tried too early. And there hops
+    look for a closer witness first.
     """
     step, shares = float("inf"), iter(SHARES)
     failed: float | None = None
@@ -129,7 +128,8 @@ def _close(engine: Engine, case: Case, strongest: Method) -> None:
             radius, failed = _below(case.lower, min(failed, top), top)
         problem = _bounded(engine, case, strongest, radius)
         if failed is None and case.open and case.witness is not None and has_many_unstable(problem):
-            failed = radius
+            _hop(engine, case)
+            failed = case.upper
             continue
         if case.lower >= radius:
             step *= 2

@@ -42,16 +42,17 @@ def look(run: PropertyRun, options: VerifyOptions) -> None:
         case = run.begin(position)
         case.limit = run.deadline.remaining()
         seconds = min(budget.remaining() / (count - position), first_seconds(case.query.region.box()))
-        run.climb([case], _Look(run, batch, Deadline(seconds)))
+        run.climb([case], _Look(run, batch, Deadline(seconds), options.seed))
 
 
 class _Look:
     """The first look at one region."""
 
-    def __init__(self, run: PropertyRun, batch: int, deadline: Deadline) -> None:
+    def __init__(self, run: PropertyRun, batch: int, deadline: Deadline, seed: int) -> None:
         self.run = run
         self.batch = batch
         self.deadline = deadline
+        self.seed = seed
 
     def __call__(self, cases: Sequence[Case]) -> None:
         for case in cases:
@@ -84,6 +85,7 @@ class _Look:
                 leaf=_no_leaf,
                 deadline=self.deadline,
                 max_boxes=None if parts else 1,
+                seed=self.seed,
             )
         if result.complete:
             case.exclude(query.region.radius, Evidence.BOUND_PROPAGATION)

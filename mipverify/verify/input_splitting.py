@@ -53,6 +53,7 @@ def decide_by_boxes(engine: Engine, case: Case, problem: OpenProblem, deadline: 
             offer=stage.offer,
             leaf=stage.leaf,
             deadline=deadline,
+            seed=engine.options.seed,
         )
     if not result.complete:
         return problem

@@ -18,6 +18,7 @@ from mipverify.verify.problem import OpenProblem
 from mipverify.verify.property_run import PropertyRun
 
 ROUNDS = 3  # times that regions left open may share what time is left
+ATTACK_SHARE = 0.1  # of the time of a region left open, for many more attacks before the dear stages
 MOST_BOXES = 256  # in one batch
 COEFFICIENTS = 1 << 25  # of all relaxations of a batch, about
 
@@ -33,6 +34,7 @@ class _Ladder:
         self.run = run
         self.engine = engine
         self.given_up: set[Case] = set()
+        self.attacked: set[Case] = set()  # at length, once
         self.states: dict[Case, PropagationState] = {}
         self.glanced: dict[Case, OpenProblem] = {}
 
@@ -119,5 +121,13 @@ class _Ladder:
                 attack(self.engine, [case], quick=False)
             glanced = self.glanced.pop(case, None)
             problem = self._problem(case) if glanced is None else glanced
-            settle(self.engine, case, problem, glanced=glanced is not None)
+            if self.engine.options.attack and case not in self.attacked:
+                self.attacked.add(case)
+                attack(self.engine, [case], quick=False, seconds=self._attack_seconds(case))
+            if case.open:
+                settle(self.engine, case, problem, glanced=glanced is not None)
         self.run.found(cases)
+
+    def _attack_seconds(self, case: Case) -> float:
+        """For the long attack: no more than the case has cost already."""
+        return min(ATTACK_SHARE * case.remaining(), sum(case.seconds.values()))

@@ -22,6 +22,7 @@ from mipverify.problem.region import Ball, Box, Polytope
 from mipverify.search.box_bounds import BoxBounds, ChainBoxes
 from mipverify.search.box_frontier import BoolArray, Boxes, BoxFrontier, join_boxes
 from mipverify.search.box_rows import rows_of
+from mipverify.search.box_sampling import PointSampler
 from mipverify.search.graph_boxes import GraphBoxes
 from mipverify.search.input_search import (
     InputSearchOptions,
@@ -331,3 +332,26 @@ def test_a_search_goes_on_where_it_was_left_off() -> None:
         frontier=began.frontier,
     )
     assert second.complete
+
+
+def test_points_drawn_at_random_stay_inside_and_get_better() -> None:
+    """And a point that reaches the polytope in a corner of a flat network is found."""
+    one = np.ones((1, 1))
+    needle = Graph(  # relu(x - 0.999): flat but in the last thousandth of [0, 1]
+        (
+            Node(Input(1), (), "input", (1,)),
+            Node(Dense(one, np.array([-0.999])), (0,), "a", (1,)),
+            Node(Relu(1), (1,), "r", (1,)),
+            Node(Dense(one, np.zeros(1)), (2,), "b", (1,)),
+        ),
+        3,
+    )
+    bounds = box_bounds(needle, Box(np.zeros(1), np.ones(1)), [Polytope(one, np.array([9.9e-4]))])
+    sampler = PointSampler(bounds, batch=1, seed=0)
+    values = []
+    for _ in range(40):
+        points = sampler.draw()
+        assert ((points >= 0) & (points <= 1)).all()
+        values.append(float(bounds.values(points).min(1)[0]))
+    assert values == sorted(values, reverse=True)
+    assert values[-1] <= 0

@@ -14,7 +14,6 @@ from mipverify.problem.norm import Norm
 from mipverify.problem.query import misclassification
 from mipverify.problem.region import Ball, Box
 from mipverify.runs.api import certify, minimal_distortion
-from mipverify.verify import distance as stages
 from mipverify.verify import searching
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
@@ -114,7 +113,6 @@ def test_distance_is_exact(block: int) -> None:
 def test_distance_is_exact_with_planes_at_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
     """As networks with many unstable neurons are treated."""
     monkeypatch.setattr(searching, "MANY", 0)
-    monkeypatch.setattr(stages, "SMALL", 0)
     closed = 0
     for seed in range(20_000, 20_030):
         _, network, ball, label = tiny(seed)
