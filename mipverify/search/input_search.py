@@ -10,6 +10,7 @@ import numpy as np
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.search.box_bounds import BoundedBoxes, BoxBounds
 from mipverify.search.box_frontier import BoolArray, Boxes, BoxFrontier, join_boxes
+from mipverify.search.box_leaves import BoxLeaves
 from mipverify.search.box_points import SHOWN, promising_points
 from mipverify.search.box_rows import Rows
 from mipverify.search.box_sampling import PointSampler
@@ -51,6 +52,7 @@ class InputSearchResult:
         share: of the volume that they have.
         worst: smallest bound among them (0 without any).
         frontier: the boxes left, to go on from.
+        leaves: the boxes that were bounded.
     """
 
     complete: bool
@@ -60,6 +62,7 @@ class InputSearchResult:
     share: float
     worst: float
     frontier: BoxFrontier
+    leaves: BoxLeaves
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,12 +71,14 @@ class Reachable:
 
     Attributes:
         boxes: where their polytopes may still be reached.
+        origin: positions of the boxes that they are parts of, [boxes].
         unstable: number of neurons whose phase is open, [boxes].
         weights: what a unit of width of each input costs the bounds of the open polytopes, [boxes, n].
         direction: sum of the slopes of their rows of best bound, [boxes, n].
     """
 
     boxes: Boxes
+    origin: IndexArray
     unstable: IndexArray
     weights: Float64Array
     direction: Float64Array
@@ -90,6 +95,7 @@ def search_inputs(
     leaf: Leaf,
     out_of_time: Callable[[], bool],
     frontier: BoxFrontier | None = None,
+    leaves: BoxLeaves | None = None,
 ) -> InputSearchResult:
     """Exclude every polytope from the region, or find a point that reaches one.
 
@@ -101,6 +107,7 @@ def search_inputs(
             no longer helps: all neurons are stable (or few unstable), or the box cannot be halved.
         out_of_time: says when to stop.
         frontier: the boxes that an earlier search of the same region, rows and order of rows left.
+        leaves: of that search; more are added.
     """
     if frontier is None:
         start = bounds.whole()
@@ -109,6 +116,7 @@ def search_inputs(
         frontier.add(start)
     visited = 0
     step = _Step(bounds, options, accept, leaf)
+    step.leaves = BoxLeaves() if leaves is None else leaves
     sampler = PointSampler(bounds, batch=options.batch, seed=options.seed)
     while len(frontier) and not step.found and not step.stuck:
         if out_of_time() or (options.max_boxes is not None and visited >= options.max_boxes):
@@ -126,7 +134,7 @@ def search_inputs(
         frontier.add(children)
     complete = not step.found and not step.stuck and not len(frontier)
     return InputSearchResult(
-        complete, step.found, visited, len(frontier), frontier.share, frontier.worst, frontier
+        complete, step.found, visited, len(frontier), frontier.share, frontier.worst, frontier, step.leaves
     )
 
 
@@ -146,12 +154,14 @@ class _Step:
         self.leaf = leaf
         self.found = False
         self.stuck = False
+        self.leaves = BoxLeaves()
 
     def settle(self, boxes: Boxes) -> Boxes:
         """The halves of the boxes that are still open, after their exact leaves were asked."""
         bounded = self.bounds.improve(boxes)
         reachable = clipped(bounded, self.bounds.rows)
         still = reachable.boxes
+        self._keep(boxes, reachable)
         if not len(still):
             return still
         points, values = promising_points(self.bounds, still, reachable.direction)
@@ -165,6 +175,13 @@ class _Step:
             if not self._excluded(still.take(np.array([position]))):
                 return still
         return halves(still.take(~leaves), axis[~leaves])
+
+    def _keep(self, boxes: Boxes, reachable: Reachable) -> None:
+        sides = np.stack([boxes.lower, boxes.upper], axis=1)
+        left, after = np.full_like(sides, np.nan), np.zeros_like(boxes.open)
+        left[reachable.origin] = np.stack([reachable.boxes.lower, reachable.boxes.upper], axis=1)
+        after[reachable.origin] = reachable.boxes.open
+        self.leaves.add(sides, left, boxes.open, after)
 
     def _excluded(self, box: Boxes) -> bool:
         for polytope in np.flatnonzero(box.open[0]):
@@ -199,12 +216,13 @@ def clipped(bounded: BoundedBoxes, rows: Rows) -> Reachable:
         ratio = np.clip(np.where(width > 0, (upper - lower) / width, 1.0).prod(1), 0.0, 1.0)
     shrunk = replace(old, lower=lower, upper=upper, open=open_[kept], share=old.share * ratio)
     weights = np.add.reduceat(LINEAR * np.abs(slopes) + losses, first)
-    return Reachable(shrunk, bounded.unstable[kept], weights, np.add.reduceat(slopes, first))
+    return Reachable(shrunk, kept, bounded.unstable[kept], weights, np.add.reduceat(slopes, first))
 
 
 def _none_left(boxes: Boxes) -> Reachable:
-    nothing = boxes.take(np.zeros(0, dtype=np.int64))
-    return Reachable(nothing, np.zeros(0, dtype=np.int64), nothing.lower, nothing.lower)
+    none = np.zeros(0, dtype=np.int64)
+    nothing = boxes.take(none)
+    return Reachable(nothing, none, none, nothing.lower, nothing.lower)
 
 
 def _axes(reachable: Reachable) -> tuple[IndexArray, BoolArray]:

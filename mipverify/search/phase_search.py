@@ -13,6 +13,7 @@ from torch import Tensor
 from mipverify.graph.operators import Float64Array
 from mipverify.search.node_bounds import Attained, NodeBounds, NodeOptions
 from mipverify.search.nodes import Frontier, Nodes, join
+from mipverify.search.phase_leaves import MOST_BYTES, PhaseLeaves
 
 Phases = dict[int, NDArray[np.int8]]
 
@@ -28,6 +29,7 @@ class SearchOptions:
         finish: effort at nodes that are almost closed, after that of `node`.
         almost: bound from which a node is almost closed, as a share of the worst root's.
         max_bytes: memory of open nodes at which the search gives up.
+        leaf_bytes: memory for closed nodes.
     """
 
     batch: int = 64
@@ -36,6 +38,7 @@ class SearchOptions:
     finish: NodeOptions = field(default_factory=lambda: NodeOptions(steps=20, rate=0.05, decay=0.9))
     almost: float = 0.01
     max_bytes: int = 2 << 30
+    leaf_bytes: int = MOST_BYTES
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,7 @@ class SearchResult:
         nodes: nodes bounded.
         open: nodes left.
         worst: smallest bound among them (0 without any), not certified.
+        leaves: the nodes that were closed.
     """
 
     complete: bool
@@ -55,6 +59,7 @@ class SearchResult:
     nodes: int
     open: int
     worst: float
+    leaves: PhaseLeaves
 
 
 def search_phases(
@@ -93,7 +98,7 @@ def search_phases(
         found = step.settle(children, options.node, frontier)
     worst = min((float(block.bound.min()) for block in frontier.blocks), default=0.0)
     complete = not found and not len(frontier) and not step.stuck
-    return SearchResult(complete, found, visited, len(frontier), worst)
+    return SearchResult(complete, found, visited, len(frontier), worst, step.leaves)
 
 
 class _Step:
@@ -113,6 +118,7 @@ class _Step:
         self.leaf = leaf
         self.sizes = {k: node.size for k, node in bounds.exact.network.graph}
         self.stuck = False
+        self.leaves = PhaseLeaves(options.leaf_bytes)
 
     def settle(self, nodes: Nodes, options: NodeOptions, frontier: Frontier) -> bool:
         """Whether a counterexample turned up while the nodes were bounded."""
@@ -121,6 +127,7 @@ class _Step:
         closed = torch.zeros_like(hopeful)
         if bool(hopeful.any()):
             closed[hopeful] = self.bounds.certify(improved.take(hopeful))
+            self.leaves.add(improved.take(closed))
         still = improved.take(~closed)
         if not len(still):
             return False
@@ -132,6 +139,7 @@ class _Step:
         for target, phases in zip(still.target[~splittable].tolist(), still.phases[~splittable], strict=True):
             imposed = self.bounds.open_exact.as_phases(phases, self.sizes)
             self.stuck = self.stuck or not self.leaf(target, imposed)
+            self.leaves.by_program += not self.stuck
         frontier.add(still.take(splittable).in_range(torch.float16))
         return False
 

@@ -11,6 +11,7 @@ from mipverify.graph.operators import Float64Array
 from mipverify.problem.region import Box
 from mipverify.search.box_bounds import BoxBounds, boxes_at_once
 from mipverify.search.box_frontier import BoxFrontier
+from mipverify.search.box_leaves import BoxLeaves
 from mipverify.search.input_search import InputSearchOptions, InputSearchResult, Leaf, search_inputs
 from mipverify.verify.case import Case
 from mipverify.verify.deadline import Deadline
@@ -28,11 +29,13 @@ class PausedSearch:
         radius: of the region that it halves.
         polytopes: positions of those that its boxes may reach, in the order of the boxes' columns.
         frontier: what is left.
+        leaves: what was bounded.
     """
 
     radius: float
     polytopes: tuple[int, ...]
     frontier: BoxFrontier
+    leaves: BoxLeaves
 
 
 def wide_inputs(box: Box) -> int:
@@ -90,25 +93,31 @@ def search_boxes(
                 return True
         return False
 
+    left = _left(case.paused, polytopes, radius)
     result = search_inputs(
         bounds,
         options=InputSearchOptions(batch=boxes_at_once(bounds.graph), max_boxes=max_boxes, seed=seed),
         accept=accept,
         leaf=leaf,
         out_of_time=deadline.expired,
-        frontier=_left(case.paused, polytopes, radius),
+        frontier=None if left is None else left.frontier,
+        leaves=None if left is None else left.leaves,
     )
     case.nodes = (case.nodes or 0) + result.boxes
     case.paused = None
+    if result.complete:
+        case.leaves = result.leaves
     if len(result.frontier):
-        case.paused = PausedSearch(radius, polytopes, result.frontier)
+        case.paused = PausedSearch(radius, polytopes, result.frontier, result.leaves)
     return result
 
 
-def _left(paused: PausedSearch | None, polytopes: tuple[int, ...], radius: float) -> BoxFrontier | None:
+def _left(paused: PausedSearch | None, polytopes: tuple[int, ...], radius: float) -> PausedSearch | None:
     """What an earlier search left of this region, about these polytopes."""
     if paused is None or paused.radius != radius or not set(polytopes) <= set(paused.polytopes):
         return None
-    if paused.polytopes != polytopes:
-        paused.frontier.narrow(np.array([paused.polytopes.index(polytope) for polytope in polytopes]))
-    return paused.frontier
+    if paused.polytopes == polytopes:
+        return paused
+    # The boxes before know other columns: they say nothing about the answer to come.
+    paused.frontier.narrow(np.array([paused.polytopes.index(polytope) for polytope in polytopes]))
+    return PausedSearch(radius, polytopes, paused.frontier, BoxLeaves(dropped=len(paused.leaves)))

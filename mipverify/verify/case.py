@@ -18,6 +18,8 @@ from mipverify.verify.profile import Profiler
 
 if TYPE_CHECKING:
     from mipverify.bounds.state import PropagationState
+    from mipverify.search.box_leaves import BoxLeaves
+    from mipverify.search.phase_leaves import PhaseLeaves
     from mipverify.verify.box_search import PausedSearch
 
 
@@ -39,6 +41,7 @@ class Case:
         seconds: wall time of each stage.
         profiler: collects the profile, if one was asked for.
         paused: boxes that a search over the input left open.
+        leaves: of the last search that was complete: what a proof of it can be made of.
     """
 
     query: Query
@@ -60,6 +63,7 @@ class Case:
     error: str | None = None
     profiler: Profiler | None = None
     paused: PausedSearch | None = None
+    leaves: PhaseLeaves | BoxLeaves | None = None
 
     @property
     def upper(self) -> float:

@@ -67,6 +67,7 @@ def decide_by_search(
         case.nodes = (case.nodes or 0) + result.nodes
     if not result.complete:
         return problem
+    case.leaves = result.leaves
     case.exclude(problem.query.region.radius, stage.evidence)
     return replace(problem, polytopes=(), claimed=stage.evidence is Evidence.SOLVER_CLAIM)
 
