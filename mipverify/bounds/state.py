@@ -69,19 +69,21 @@ class PropagationState:
         return RegionBatch(lower, upper, lower, None)
 
     def intersect(self, position: int, lower: Tensor, upper: Tensor, method: Method) -> None:
-        """Keep the better of the known and the given bounds of a node, remembering who gave it."""
+        """Keep the better of the known and the given bounds of a node, remembering who gave it.
+
+        A bound that is NaN (an overflow on the way) says nothing, and leaves the other one as it is.
+        """
         better = (lower > self.lower[position]) | (upper < self.upper[position])
-        self.lower[position] = torch.maximum(self.lower[position], lower)
-        self.upper[position] = torch.minimum(self.upper[position], upper)
+        self.lower[position] = torch.fmax(self.lower[position], lower)
+        self.upper[position] = torch.fmin(self.upper[position], upper)
         self.methods[position][better] = int(method)
 
     def adopt(self, position: int, known: PropagationState) -> None:
-        """Intersect a node's bounds with those of another state of the same regions."""
-        better = (known.lower[position] > self.lower[position]) | (
-            known.upper[position] < self.upper[position]
-        )
-        self.lower[position] = torch.maximum(self.lower[position], known.lower[position])
-        self.upper[position] = torch.minimum(self.upper[position], known.upper[position])
+        """Intersect a node's bounds with those of another state of the same regions; as `intersect`."""
+        low, up = known.lower[position], known.upper[position]
+        better = (low > self.lower[position]) | (up < self.upper[position])
+        self.lower[position] = torch.fmax(self.lower[position], low)
+        self.upper[position] = torch.fmin(self.upper[position], up)
         self.methods[position] = torch.where(better, known.methods[position], self.methods[position])
 
     def count_unstable(self, sample: int) -> int:

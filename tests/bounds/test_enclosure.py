@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from mipverify.bounds.forms import Forms
 from mipverify.bounds.network_bounds import Method, NetworkBounds, Phase
 from mipverify.bounds.propagate import Propagator
-from mipverify.bounds.region_batch import region_batch
+from mipverify.bounds.region_batch import RegionBatch, region_batch
 from mipverify.bounds.state import PropagationState
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.errors import MissingBoundError, SoundnessError
@@ -186,3 +187,22 @@ def test_phases_at_zero_are_stable() -> None:
         side = tuple(np.array([low]) for _ in range(3))
         bounds = NetworkBounds(side, tuple(np.array([up]) for _ in range(3)), ())
         assert bounds.phases(graph, 2)[0] == Phase(phase)
+
+
+def test_undefined_bounds_leave_known_ones_as_they_are() -> None:
+    nodes = (
+        Node(Input(2), (), "input", (2,)),
+        Node(Dense(np.eye(2), np.zeros(2)), (0,), "d", (2,)),
+    )
+    network = TorchNetwork(Graph(nodes, 1))
+    side = torch.ones(1, 2, dtype=torch.float64)
+    state = Propagator(network).run(RegionBatch(-side, side, 0 * side, None), method=Method.INTERVAL)
+    low, up = state.lower[1].clone(), state.upper[1].clone()
+    undefined = torch.full_like(low, torch.nan)
+    state.intersect(1, undefined, undefined, Method.LINEAR)
+    assert torch.equal(state.lower[1], low)
+    assert torch.equal(state.upper[1], up)
+    other = replace(state, lower=[undefined, undefined], upper=[undefined, undefined])
+    state.adopt(1, other)
+    assert torch.equal(state.lower[1], low)
+    assert torch.equal(state.upper[1], up)
