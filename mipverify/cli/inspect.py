@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json as json_format
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from mipverify.cli import options as cli
 from mipverify.cli import parsing
+from mipverify.errors import QueryError
 
 if TYPE_CHECKING:
     from mipverify.cli.console import Terminal
     from mipverify.frontend.network import Network
 
+LISTED = ("start", "cutoff", "target", "seed", "threads", "bound", "duals", "interrupt")
 LAYOUT = "{:>4}  {:<9}  {:<28}  {:<16}  {:>11}  {:>7}"
 
 
 def inspect(
-    network: cli.NetworkArgument,
+    network: Annotated[
+        str | None, typer.Argument(metavar="[NETWORK]", help="ONNX file.", show_default=False)
+    ] = None,
+    solvers: Annotated[
+        bool, typer.Option("--solvers", help="List the solvers instead, and what each can do here.")
+    ] = False,
     mean: cli.MeanOption = None,
     std: cli.StdOption = None,
     input_shape: cli.ShapeOption = None,
@@ -24,10 +33,15 @@ def inspect(
     quiet: cli.QuietOption = False,
     verbose: cli.VerboseOption = 0,
 ) -> None:
-    """Show operators, shapes, parameters and ReLUs of NETWORK as it will be verified.
+    """Show operators, shapes, parameters and ReLUs of NETWORK as it will be verified; or the solvers.
 
     Exit codes: 0 the network is supported; 2 it is not, or cannot be read.
     """
+    if solvers:
+        _list_solvers(json=json, quiet=quiet, verbose=verbose)
+        return
+    if network is None:
+        raise QueryError("give a NETWORK to inspect, or --solvers")
     means = parsing.numbers(mean, "--mean") if mean is not None else None
     stds = parsing.numbers(std, "--std") if std is not None else None
     shape = parsing.shape(input_shape, "--input-shape") if input_shape is not None else None
@@ -42,6 +56,29 @@ def inspect(
     if not quiet:
         _show_nodes(loaded, terminal)
     _show_totals(loaded, terminal)
+
+
+def _list_solvers(*, json: bool, quiet: bool, verbose: int) -> None:
+    """One line a solver: what is installed, what it solves, and what passes between it and mipverify."""
+    from dataclasses import asdict
+
+    from mipverify.cli.console import Terminal
+    from mipverify.solvers.registry import backends
+
+    terminal = Terminal(quiet=quiet, verbosity=verbose)
+    if not (json or quiet):
+        terminal.result(f"{'--solver':<24}  {'version':<28}  {'solves':<12}  takes and reports")
+    for backend in backends():
+        if json:
+            terminal.result(json_format.dumps(asdict(backend)))
+            continue
+        if backend.missing is not None:
+            if not quiet:
+                terminal.result(f"{backend.name:<24}  not here", "dim")
+            continue
+        able = [word for word in LISTED if getattr(backend.capabilities, word)]
+        kinds = " ".join(backend.capabilities.programs)
+        terminal.result(f"{backend.name:<24}  {backend.version:<28}  {kinds:<12}  {' '.join(able)}".rstrip())
 
 
 def description(network: Network) -> dict[str, object]:

@@ -27,6 +27,7 @@ from mipverify.milp.constant import solve_without_columns
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.result import SolveResult, Termination
 from mipverify.solvers.background import run_in_background
+from mipverify.solvers.capabilities import Capabilities
 from mipverify.solvers.cutoff import apply_cutoff
 from mipverify.solvers.solver import SolveOptions
 
@@ -43,6 +44,8 @@ class CbcSolver:
     Raises:
         QueryError: PuLP brings no CBC for this machine.
     """
+
+    capabilities = Capabilities(cutoff=True, seed=True, threads=True, bound=True, interrupt=True)
 
     def __init__(self) -> None:
         self._path = str(pulp.PULP_CBC_CMD.pulp_cbc_path)

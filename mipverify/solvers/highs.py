@@ -31,6 +31,7 @@ from mipverify.milp.result import LpResult, SolveResult, Termination
 from mipverify.milp.rows import UpperRows, append_rows
 from mipverify.milp.scaling import power_of_two
 from mipverify.solvers.background import run_in_background
+from mipverify.solvers.capabilities import Capabilities
 from mipverify.solvers.cutoff import apply_cutoff
 from mipverify.solvers.solver import SolveOptions
 
@@ -59,6 +60,10 @@ TERMINATIONS = {
 
 class HighsSolver:
     """HiGHS as a `Solver`, with linear programs besides."""
+
+    capabilities = Capabilities(
+        start=True, cutoff=True, target=True, seed=True, threads=True, bound=True, duals=True, interrupt=True
+    )
 
     @property
     def name(self) -> str:

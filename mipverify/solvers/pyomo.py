@@ -23,6 +23,7 @@ from mipverify.milp.check import check_program, violation
 from mipverify.milp.constant import solve_without_columns
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.result import SolveResult, Termination
+from mipverify.solvers.capabilities import Capabilities
 from mipverify.solvers.cutoff import apply_cutoff
 from mipverify.solvers.solver import SolveOptions
 
@@ -81,6 +82,11 @@ class PyomoSolver:
         """Name of the solver and version of Pyomo."""
         return f"{self._solver} (Pyomo {pyomo.version.version})"
 
+    @property
+    def capabilities(self) -> Capabilities:
+        """What passes through Pyomo in the same words for every solver."""
+        return capabilities_of(self._solver)
+
     def _factory(self) -> Any:
         return pyo.SolverFactory(self._solver)
 
@@ -129,6 +135,16 @@ class PyomoSolver:
         if termination is Termination.OPTIMAL and objective is not None:
             bound = min(objective, bound if isfinite(bound) else objective)
         return SolveResult(termination, point, objective, bound, 0, seconds, self.name, message)
+
+
+def known_solvers() -> tuple[str, ...]:
+    """Names of the solvers whose time limit can be passed on, in Pyomo's words."""
+    return tuple(_TIME_OPTIONS)
+
+
+def capabilities_of(solver: str) -> Capabilities:
+    """Of the Pyomo solver of this name, installed or not."""
+    return Capabilities(bound=solver in _REPORTS_BOUND)
 
 
 def _model(program: MixedIntegerProgram) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mipverify.errors import QueryError
+from mipverify.solvers.capabilities import Backend, Capabilities
 from mipverify.solvers.solver import Solver
 
 
@@ -28,3 +29,21 @@ def solver_named(name: str) -> Solver:
             return PyomoSolver(rest)
         case _:
             raise QueryError(f"unknown solver {name!r}: choose highs, cbc or pyomo:NAME")
+
+
+def backends() -> list[Backend]:
+    """All solvers that have a name here, installed or not."""
+    from mipverify.solvers.cbc import CbcSolver
+    from mipverify.solvers.highs import HighsSolver
+    from mipverify.solvers.pyomo import capabilities_of, known_solvers
+
+    own = [("highs", HighsSolver.capabilities), ("cbc", CbcSolver.capabilities)]
+    through_pyomo = [(f"pyomo:{name}", capabilities_of(name)) for name in known_solvers()]
+    return [_backend(name, capabilities) for name, capabilities in own + through_pyomo]
+
+
+def _backend(name: str, capabilities: Capabilities) -> Backend:
+    try:
+        return Backend(name, solver_named(name).name, capabilities)
+    except QueryError as error:
+        return Backend(name, None, capabilities, str(error))

@@ -11,6 +11,7 @@ from mipverify.errors import QueryError
 from mipverify.graph.operators import Float64Array
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.result import SolveResult
+from mipverify.solvers.capabilities import Capabilities
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,11 @@ class Solver(Protocol):
     @property
     def name(self) -> str:
         """Name and version."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it passes on to, and reports of, the solver behind it."""
         ...
 
     def solve(self, program: MixedIntegerProgram, options: SolveOptions) -> SolveResult:

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from mipverify.graph.graph import Graph
     from mipverify.milp.program import MixedIntegerProgram
     from mipverify.milp.result import SolveResult
-    from mipverify.solvers.solver import SolveOptions, Solver
+    from mipverify.solvers.capabilities import Capabilities
+from mipverify.solvers.solver import SolveOptions, Solver
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,11 @@ class MeteredSolver:
     def name(self) -> str:
         """Name and version."""
         return self._solver.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the solver itself."""
+        return self._solver.capabilities
 
     def solve(self, program: MixedIntegerProgram, options: SolveOptions) -> SolveResult:
         """Minimise `program` under `options` (see `Solver.solve`)."""

@@ -38,3 +38,20 @@ def test_normalisation_changes_the_digest(invoke: Invoke) -> None:
     plain = json.loads(invoke("inspect", MLP, "--json").stdout)
     scaled = json.loads(invoke("inspect", MLP, "--json", "--mean", "0.5", "--std", "0.5").stdout)
     assert plain["digest"] != scaled["digest"]
+
+
+def test_solvers_are_listed_with_what_they_can_do(invoke: Invoke) -> None:
+    result = invoke("inspect", "--solvers")
+    assert result.exit_code == 0
+    lines = {line.split()[0]: line for line in result.stdout.splitlines()}
+    assert lines["highs"].split()[-1] == "interrupt"
+    assert "duals" in lines["highs"]
+    assert "duals" not in lines["cbc"]
+    described = [json.loads(line) for line in invoke("inspect", "--solvers", "--json").stdout.splitlines()]
+    assert {row["name"] for row in described} == {name for name in lines if name != "--solver"}
+    for row in described:
+        assert (row["version"] is None) == (row["missing"] is not None)
+        assert row["capabilities"]["programs"] == ["LP", "MILP"]
+    nothing = invoke("inspect")
+    assert nothing.exit_code == 2
+    assert "--solvers" in nothing.stderr
