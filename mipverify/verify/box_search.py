@@ -30,12 +30,14 @@ class PausedSearch:
         polytopes: positions of those that its boxes may reach, in the order of the boxes' columns.
         frontier: what is left.
         leaves: what was bounded.
+        claimed: some of its leaves were excluded by a solver's word.
     """
 
     radius: float
     polytopes: tuple[int, ...]
     frontier: BoxFrontier
     leaves: BoxLeaves
+    claimed: bool = False
 
 
 def wide_inputs(box: Box) -> int:
@@ -94,6 +96,7 @@ def search_boxes(
         return False
 
     left = _left(case.paused, polytopes, radius)
+    case.paused = None  # what fails on the way may have lost boxes: nothing goes on from there
     result = search_inputs(
         bounds,
         options=InputSearchOptions(batch=boxes_at_once(bounds.graph), max_boxes=max_boxes, seed=seed),
@@ -104,7 +107,6 @@ def search_boxes(
         leaves=None if left is None else left.leaves,
     )
     case.nodes = (case.nodes or 0) + result.boxes
-    case.paused = None
     if result.complete:
         case.leaves = result.leaves
     if len(result.frontier):

@@ -55,6 +55,8 @@ def decide_by_boxes(engine: Engine, case: Case, problem: OpenProblem, deadline: 
             deadline=deadline,
             seed=engine.options.seed,
         )
+    if case.paused is not None:
+        case.paused = replace(case.paused, claimed=stage.evidence is Evidence.SOLVER_CLAIM)
     if not result.complete:
         return problem
     case.exclude(problem.query.region.radius, stage.evidence)
@@ -68,7 +70,8 @@ class _BoxStage:
         self.engine = engine
         self.case = case
         self.problem = problem
-        self.evidence = problem.evidence
+        claimed = case.paused is not None and case.paused.claimed  # of boxes that are done already
+        self.evidence = Evidence.SOLVER_CLAIM if claimed else problem.evidence
         self.polytopes = [problem.query.unsafe[k] for k in problem.polytopes]
         self.bounds = self._bounds()
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
+import pytest
 
 from mipverify.bounds.network_bounds import Method
 from mipverify.frontend.network import load_network
 from mipverify.graph.graph import Graph, Node
-from mipverify.graph.operators import Dense, Input, Relu
+from mipverify.graph.operators import Dense, Float64Array, Input, Relu
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.problem.region import Ball, Box, Polytope
-from mipverify.search.box_bounds import boxes_at_once
+from mipverify.search.box_bounds import ChainBoxes, boxes_at_once
 from mipverify.search.input_search import halves
-from mipverify.verify.box_search import wide_inputs
+from mipverify.verify.box_search import search_boxes, wide_inputs
 from mipverify.verify.case import Case
 from mipverify.verify.certificate import Evidence
 from mipverify.verify.deadline import Deadline
@@ -27,8 +30,10 @@ from tests.random_networks import random_conv, random_graph, to_onnx
 SURE = 1e-4  # margins closer to 0 than this may be decided either way
 
 
-def asked(graph: Graph, box: Box, polytopes: list[Polytope]) -> tuple[Engine, Case, OpenProblem]:
-    engine = Engine(load_network(to_onnx(graph)), VerifyOptions(time_limit=60))
+def asked(
+    graph: Graph, box: Box, polytopes: list[Polytope], *, solver: str = "highs"
+) -> tuple[Engine, Case, OpenProblem]:
+    engine = Engine(load_network(to_onnx(graph)), VerifyOptions(time_limit=60, solver=solver))
     center = ((box.lower + box.upper) / 2).astype(np.float32).astype(np.float64)
     query = Query(Ball(center, 100.0, Norm.LINF, box), tuple(polytopes))
     case = Case(query=query, label=0, prediction=0, eps=100.0, gap=1e-4, limit=60.0)
@@ -101,6 +106,77 @@ def test_no_time_decides_nothing() -> None:
     assert decide_by_boxes(engine, case, problem, Deadline(0.0)) is problem
     assert case.evidence is Evidence.NONE
     assert case.witness is None
+
+
+def one_leaf_by_a_program() -> tuple[Graph, Box, Polytope]:
+    """Two rows that only a program sees to contradict each other, where the third leaves them a chance."""
+    first = np.array([[1.0, 0, 0], [1, 0, 0], [0, 1, 1], [0, -1, -1]])
+    last = np.array([[-1.0, 1.75, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    nodes = (
+        Node(Input(3), (), "input", (3,)),
+        Node(Dense(first, np.array([0.125, -0.5, 4, 4])), (0,), "a", (4,)),
+        Node(Relu(4), (1,), "b", (4,)),
+        Node(Dense(last, np.array([0.03125, 0, 0])), (2,), "c", (3,)),
+    )
+    target = Polytope(np.eye(3), np.array([0.0, 5.0, 3.1]))
+    return Graph(nodes, 3), Box(-np.ones(3), np.ones(3)), target
+
+
+def test_a_solver_claim_outlasts_a_pause() -> None:
+    """What rests on a solver's word before the time is up does so after the search has gone on."""
+    graph, box, target = one_leaf_by_a_program()
+    paused = 0
+    for moment in range(3, 12):
+        engine, case, problem = asked(graph, box, [target], solver="cbc")
+        ticks = count()
+        left = decide_by_boxes(
+            engine, case, problem, Deadline(moment, lambda ticks=ticks: float(next(ticks)))
+        )
+        paused += case.paused is not None
+        if left.polytopes:
+            left = decide_by_boxes(engine, case, problem, Deadline(60))
+        assert not left.polytopes
+        assert case.evidence is Evidence.SOLVER_CLAIM
+    assert paused >= 3
+
+
+def test_a_search_that_fails_is_not_gone_on_with() -> None:
+    """Boxes may be lost, and the columns of their polytopes are others, where it ended in an error."""
+    nodes = (
+        Node(Input(2), (), "input", (2,)),
+        Node(Dense(np.array([[1.0, 0], [-1, 0], [0, 1]]), np.zeros(3)), (0,), "a", (3,)),
+        Node(Relu(3), (1,), "b", (3,)),
+        Node(Dense(np.array([[1.0, 1, 0], [0, 0, 1]]), np.zeros(2)), (2,), "c", (2,)),
+    )
+    graph, box = Graph(nodes, 3), Box(-np.ones(2), np.ones(2))
+    # All but the last are reached, at corners of the box.
+    offsets = [[2.0, -9.0], [1.0, 1.0], [-9.0, 1.0], [1.5, 1.5]]
+    polytopes = [Polytope(np.eye(2), np.array(offset)) for offset in offsets]
+    query = Query(Ball(np.zeros(2), 100.0, Norm.LINF, box), tuple(polytopes))
+    case = Case(query=query, label=0, prediction=0, eps=100.0, gap=1e-4, limit=60.0)
+
+    def search(chosen: tuple[int, ...], *, fails: bool = False, most: int | None = None) -> bool:
+        def offer(point: Float64Array) -> None:
+            del point
+            if fails:
+                raise MemoryError
+
+        return search_boxes(
+            ChainBoxes(graph, box, [polytopes[k] for k in chosen]),
+            case,
+            chosen,
+            100.0,
+            offer=offer,
+            leaf=lambda _, k: chosen[k] in (0, 3),
+            deadline=Deadline(60),
+            max_boxes=most,
+        ).complete
+
+    assert not search((0, 1, 2, 3), most=1)
+    assert case.paused is not None
+    with pytest.raises(MemoryError):
+        search((1, 3), fails=True)
+    assert not search((1,))
 
 
 def test_inputs_without_width_do_not_count() -> None:
