@@ -42,6 +42,7 @@ class ProjectedAdam:
         self.means = [torch.zeros_like(v) for v in self.variables]
         # What keeps quotients finite goes in here: squares of small gradients would be denormal, and slow.
         self.squares = [torch.full_like(v, TINY**2 * (1 - SECOND)) for v in self.variables]
+        self.roots = [torch.empty_like(v) for v in self.variables]
 
     def step(self, objective: Tensor) -> None:
         """One step up the gradient of `objective`; variables without influence stay."""
@@ -49,13 +50,20 @@ class ProjectedAdam:
         self.steps += 1
         first, second = 1 - FIRST**self.steps, 1 - SECOND**self.steps
         with torch.no_grad():
-            for variable, gradient, mean, square, limit, scale in zip(
-                self.variables, gradients, self.means, self.squares, self.limits, self.scales, strict=True
+            for variable, gradient, mean, square, root, limit, scale in zip(
+                self.variables,
+                gradients,
+                self.means,
+                self.squares,
+                self.roots,
+                self.limits,
+                self.scales,
+                strict=True,
             ):
                 if gradient is None:
                     continue
                 mean.lerp_(gradient, 1 - FIRST)
                 square.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
                 size = scale * self.rate * second**0.5 / first
-                variable.addcdiv_(mean, square.sqrt(), value=size).clamp_(0.0, limit)
+                variable.addcdiv_(mean, torch.sqrt(square, out=root), value=size).clamp_(0.0, limit)
         self.rate *= self.decay

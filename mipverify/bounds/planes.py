@@ -14,11 +14,13 @@ between them.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
+from mipverify.bounds.plane_gradient import carry_over_planes
 from mipverify.bounds.rounding import UNDERFLOW, gamma, outward
 from mipverify.graph.operators import Conv, Dense
 
@@ -95,6 +97,21 @@ class PlaneBasis:
         """Entries of z that a neuron reads at most."""
         return int(self.columns.shape[1])
 
+    @cached_property
+    def centred(self) -> Tensor:
+        """w times the middle of the box, [planes, reads]."""
+        return self.weight * self.middle
+
+    @cached_property
+    def spread(self) -> Tensor:
+        """|w| times the radius of the box, [planes, reads]."""
+        return self.weight.abs() * self.radius
+
+    @cached_property
+    def reading(self) -> Tensor:
+        """`columns` in one row, [planes * reads]."""
+        return self.columns.reshape(-1)
+
     def to(self, dtype: torch.dtype) -> PlaneBasis:
         """The basis in another precision, for searching."""
         held = ((field.name, getattr(self, field.name)) for field in fields(self))
@@ -150,8 +167,11 @@ class OwnPlanes:
     def carry(self, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Form [rows, size] and constant [rows]."""
         basis = self.basis
+        if not self.rigorous:
+            form, constant = carry_over_planes(basis, self.theta, self.mu, self.nu, weights)
+            return form, constant
         slopes = self.theta * basis.weight
-        offset = basis.offsets(slopes, self.mu, self.nu, rigorous=self.rigorous)
+        offset = basis.offsets(slopes, self.mu, self.nu, rigorous=True)
         products = (weights[:, :, None] * slopes).reshape(len(weights), -1)
         form = products.new_zeros(len(weights), basis.size + 1)
         form = form.index_add(1, basis.columns.reshape(-1), products)[:, : basis.size]

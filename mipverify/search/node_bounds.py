@@ -130,28 +130,30 @@ class NodeBounds:
 
     def improve(self, nodes: Nodes, options: NodeOptions) -> tuple[Nodes, Attained]:
         """Nodes with better multipliers of all kinds and bounds; and what is true at their minima."""
-        moving = {"slopes": 1.0, "multipliers": float("inf"), "planes": 1.0, "weights": 1.0}
+        columns = {"slopes": 1.0, "multipliers": float("inf"), "weights": 1.0}
         if self.fast_targets.most_rows == 1:
-            del moving["weights"]
-        if not nodes.planes.shape[1]:
-            del moving["planes"]
-        variables = {name: getattr(nodes, name).clone().requires_grad_(True) for name in moving}
-        best = {name: variable.detach().clone() for name, variable in variables.items()}
+            del columns["weights"]
+        limits = [*columns.values(), *(1.0 for _ in self._parts(nodes))]
+        # Each part of the planes moves on its own: gradients of slices would be copied once more.
+        best = [*(getattr(nodes, name) for name in columns), *self._parts(nodes)]
+        variables = [held.clone().requires_grad_(True) for held in best]
+        best = [held.clone() for held in best]
         record = nodes.bound.new_full((len(nodes),), -float("inf"))
-        ascent = ProjectedAdam(
-            list(variables.values()), rate=options.rate, decay=options.decay, limits=list(moving.values())
-        )
+        ascent = ProjectedAdam(variables, rate=options.rate, decay=options.decay, limits=limits)
         for step in range(options.steps + 1):
-            value, _ = self._pass(replace(nodes, **variables))
+            moved = replace(nodes, **dict(zip(columns, variables, strict=False)))
+            value, _ = self._pass(moved, variables[len(columns) :])
             now = value.detach()
             better = now > record
             record = torch.where(better, now, record)
-            for name, held in best.items():
-                held[better] = variables[name].detach()[better]
+            _keep(best, variables, better)
             if step == options.steps or not value.requires_grad or bool((record > 0).all()):
                 break
             ascent.step(value[record <= 0].sum())
-        improved = replace(nodes, **best, bound=torch.maximum(record, nodes.bound))
+        found = dict(zip(columns, best, strict=False))
+        if nodes.planes.shape[1]:
+            found["planes"] = torch.cat(best[len(columns) :], dim=1)
+        improved = replace(nodes, **found, bound=torch.maximum(record, nodes.bound))
         with torch.no_grad():
             return self._look(improved)
 
@@ -169,19 +171,31 @@ class NodeBounds:
         reach = magnitude_of(self.exact.lower[self.output][0], self.exact.upper[self.output][0])
         return low + constants > self.targets.rounding(nodes.target, double.weights, reach)
 
-    def _pass(self, nodes: Nodes) -> tuple[Tensor, BackwardPass]:
-        lines = self._lines(nodes, self.open_fast, self.fast_planes, rigorous=False)
+    def _parts(self, nodes: Nodes) -> list[Tensor]:
+        """The numbers of the planes, part by part."""
+        return list(torch.split(nodes.planes, list(self.planes.sizes), dim=1)) if self.planes.sizes else []
+
+    def _pass(self, nodes: Nodes, parts: Sequence[Tensor] | None = None) -> tuple[Tensor, BackwardPass]:
+        """A pass in single precision, with these parts of the planes in the place of the nodes'."""
+        lines = self._lines(nodes, self.open_fast, self.fast_planes, parts, rigorous=False)
         sample = torch.zeros_like(nodes.target)
         descent = BackwardPass(self.fast, sample, lines=lines, rigorous=False)
         rows, constants = self.fast_targets.combined(nodes.target, nodes.weights)
         return descent.run(self.output, rows) + constants, descent
 
     def _lines(
-        self, nodes: Nodes, held: OpenNeurons, planes: TargetPlanes, *, rigorous: bool
+        self,
+        nodes: Nodes,
+        held: OpenNeurons,
+        planes: TargetPlanes,
+        parts: Sequence[Tensor] | None = None,
+        *,
+        rigorous: bool,
     ) -> dict[int, RowLines]:
         lines = held.lines(nodes.phases, nodes.slopes, nodes.multipliers)
         open_ = held.split(nodes.phases == 0)
-        found = planes.for_rows(nodes.target, nodes.planes, open_, rigorous=rigorous)
+        parts = self._parts(nodes) if parts is None else parts
+        found = planes.for_rows(nodes.target, parts, open_, rigorous=rigorous)
         for position, above in found.items():
             lines[position] = replace(lines[position], planes=above)
         return lines
@@ -227,7 +241,7 @@ class NodeBounds:
         held = self.open_fast
         above = held.split(held.chord * pre + held.offset)
         open_ = held.split(nodes.phases == 0)
-        found = self.fast_planes.for_rows(nodes.target, nodes.planes, open_, rigorous=False)
+        found = self.fast_planes.for_rows(nodes.target, self._parts(nodes), open_, rigorous=False)
         for position, planes in found.items():
             neurons, chord = planes.basis.neurons, above[position]
             plane = planes.values(values[planes.basis.source])
@@ -241,3 +255,14 @@ class NodeBounds:
         arguments = (values[graph.nodes[position].inputs[0]] for position in held.positions)
         picked = [value[:, neurons] for value, neurons in zip(arguments, held.neurons, strict=True)]
         return torch.cat(picked, dim=1)
+
+
+def _keep(best: Sequence[Tensor], variables: Sequence[Tensor], better: Tensor) -> None:
+    """Write the rows that have become better over the best ones known."""
+    everything = bool(better.all())
+    rows = better.nonzero().squeeze(1)
+    for held, variable in zip(best, variables, strict=True):
+        if everything:
+            held.copy_(variable.detach())
+        elif len(rows):
+            held.index_copy_(0, rows, variable.detach()[rows])

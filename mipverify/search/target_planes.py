@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,14 +30,19 @@ class TargetPlanes(Protocol):
         """The same in another precision."""
         ...
 
+    @property
+    def sizes(self) -> Sequence[int]:
+        """How many of a row's numbers are of one kind and ReLU node, one after the other."""
+        ...
+
     def for_rows(
-        self, target: Tensor, numbers: Tensor, open_: Mapping[int, Tensor], *, rigorous: bool
+        self, target: Tensor, parts: Sequence[Tensor], open_: Mapping[int, Tensor], *, rigorous: bool
     ) -> Mapping[int, Planes]:
         """The planes of each row, by ReLU node.
 
         Args:
             target: of each row, [rows].
-            numbers: of each row, [rows, numbers].
+            parts: the numbers of each row, cut into `sizes`, [rows, size].
             open_: by ReLU node, which unstable neurons have no phase imposed, [rows, unstable].
             rigorous: whether the offsets have to be rounded up.
         """
@@ -66,6 +71,11 @@ class SharedPlanes:
         offsets = [offset.new_ones(offset.shape) for offset in self.offsets.values()]
         return torch.cat(offsets, dim=1)
 
+    @property
+    def sizes(self) -> Sequence[int]:
+        """See `TargetPlanes`."""
+        return [len(basis) for basis in self.bases.values()]
+
     def to(self, dtype: torch.dtype) -> SharedPlanes:
         """The same in another precision, for searching."""
         return SharedPlanes(
@@ -74,15 +84,12 @@ class SharedPlanes:
         )
 
     def for_rows(
-        self, target: Tensor, numbers: Tensor, open_: Mapping[int, Tensor], *, rigorous: bool
+        self, target: Tensor, parts: Sequence[Tensor], open_: Mapping[int, Tensor], *, rigorous: bool
     ) -> Mapping[int, Planes]:
         """See `TargetPlanes`."""
         del rigorous  # the offsets are rounded up in any case
-        sizes = [len(basis) for basis in self.bases.values()]
         found = {}
-        for (position, basis), part in zip(
-            self.bases.items(), torch.split(numbers, sizes, dim=1), strict=True
-        ):
+        for (position, basis), part in zip(self.bases.items(), parts, strict=True):
             share = part * open_[position][:, basis.neurons]
             found[position] = FixedPlanes(
                 basis, self.normals[position], self.offsets[position], target, share
@@ -109,19 +116,23 @@ class NodePlanes:
         bases = {position: basis.to(dtype) for position, basis in self.bases.items()}
         return NodePlanes(bases, self.start.to(dtype), _cast(self.slopes, dtype))
 
+    @property
+    def sizes(self) -> Sequence[int]:
+        """See `TargetPlanes`."""
+        bases = self.bases.values()
+        return [size for basis in bases for size in (len(basis) * basis.reads, len(basis), len(basis))]
+
     def for_rows(
-        self, target: Tensor, numbers: Tensor, open_: Mapping[int, Tensor], *, rigorous: bool
+        self, target: Tensor, parts: Sequence[Tensor], open_: Mapping[int, Tensor], *, rigorous: bool
     ) -> Mapping[int, Planes]:
         """See `TargetPlanes`."""
         del target  # the numbers tell all
-        found, first = {}, 0
-        for position, basis in self.bases.items():
-            sizes = [len(basis) * basis.reads, len(basis), len(basis)]
-            theta, mu, nu = torch.split(numbers[:, first : first + sum(sizes)], sizes, dim=1)
-            share = open_[position][:, basis.neurons].to(numbers.dtype)
-            theta = theta.reshape(len(numbers), len(basis), basis.reads)
+        found = {}
+        for k, (position, basis) in enumerate(self.bases.items()):
+            theta, mu, nu = parts[3 * k : 3 * k + 3]
+            share = open_[position][:, basis.neurons].to(theta.dtype)
+            theta = theta.reshape(len(theta), len(basis), basis.reads)
             found[position] = OwnPlanes(basis, theta, mu, nu, share, rigorous=rigorous)
-            first += sum(sizes)
         return found
 
 
