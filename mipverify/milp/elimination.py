@@ -181,7 +181,9 @@ class _Elimination:
         known = row.get(kept, 0.0)
         ends = factor * low, factor * high
         reach = max(abs(self.lower[kept]), abs(self.upper[kept]))
-        wrong = 8 * _EPS * (reach * (abs(added) + abs(known)) + max(map(abs, ends))) + 16 * _SUBNORMAL
+        wrong = 8 * _EPS * (reach * (abs(added) + abs(known)) + max(map(abs, ends)))
+        # The quotient and the products may have underflowed: what they lose is multiplied, too.
+        wrong += 16 * _SUBNORMAL * (1 + max(abs(low), abs(high)) + reach * (1 + abs(b)))
         self._move(number, min(ends) - wrong, max(ends) + wrong)
         row[kept] = known + added
         self.users[kept].add(number)

@@ -38,11 +38,17 @@ def program_around(
     return program, point
 
 
-def tied_program(rng: np.random.Generator) -> tuple[MixedIntegerProgram, Float64Array]:
-    """An equation between a continuous column and another, and rows that use both up to the last digit."""
+def tied_program(
+    rng: np.random.Generator, *, smallest: float = 1.0
+) -> tuple[MixedIntegerProgram, Float64Array]:
+    """An equation between a continuous column and another, and rows that use both up to the last digit.
+
+    The entries of some rows are of size `smallest`, those of others of its inverse.
+    """
     rows = int(rng.integers(1, 4))
     matrix = np.zeros((1 + rows, 3))
     matrix[0, :2], matrix[1:] = rng.normal(size=2), rng.normal(size=(rows, 3))
+    matrix *= rng.choice([1.0, smallest, 1 / smallest], (1 + rows, 1))
     integral = np.array([False, bool(rng.random() < 0.5), False])
     point = rng.uniform(-1, 1, 3)
     point[1] = np.round(point[1]) if integral[1] else point[1]

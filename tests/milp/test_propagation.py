@@ -75,6 +75,17 @@ def test_the_last_digit_is_kept(seed: int) -> None:
         assert ((low[:, 0] <= point) & (point <= up[:, 0])).all()
 
 
+@given(seed=SEEDS, smallest=st.sampled_from([1e-155, 1e-160, 1e-300]))
+@settings(max_examples=20, deadline=None)
+def test_what_underflows_is_kept(seed: int, smallest: float) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(60):
+        program, point = tied_program(rng, smallest=smallest)
+        assert holds(program, point)
+        left = eliminate(program, program.lower, program.upper)
+        assert satisfies(left.rows, point[left.columns])
+
+
 @given(seed=SEEDS)
 @settings(max_examples=200, deadline=None)
 def test_a_row_that_is_missed_leaves_nothing(seed: int) -> None:
