@@ -24,6 +24,9 @@ from mipverify.graph.operators import Conv, Dense, MaxPool, Relu, Scale, Select
 ROW_BYTES = {"cpu": 2**21, "cuda": 2**28}
 ROWS_ALONE = 32  # of a few large samples; for many small ones, a pass each costs more than it saves
 
+# From a state that reaches a node, forms of its neurons and known lower bounds of these to better ones.
+Deeper = Callable[[PropagationState, Forms, Tensor], Tensor]
+
 
 class Propagator:
     """Computes bounds of one network over many batches of regions.
@@ -72,6 +75,7 @@ class Propagator:
         method: Method,
         known: PropagationState | None = None,
         planes: bool = False,
+        deeper: Deeper | None = None,
         out_of_time: Callable[[], bool] | None = None,
     ) -> PropagationState:
         """Bounds of every node: each method up to `method` refines what the one before leaves open.
@@ -81,6 +85,7 @@ class Propagator:
             method: the strongest method.
             known: bounds over the same regions; methods that they have been through are not run again.
             planes: whether layers with few undecided neurons are bounded with planes at the end.
+            deeper: bounds such layers after that, in a state of one sample.
             out_of_time: once it says so, the rest is interval arithmetic alone: still sound.
         """
         state = PropagationState(self.network, region, method=method)
@@ -99,6 +104,8 @@ class Propagator:
                 self._refine(state, position, range(first, method + 1), out_of_time)
                 if planes:
                     self._refine_by_planes(state, position, out_of_time)
+                if deeper is not None:
+                    self._refine_deeper(state, position, deeper)
         return state
 
     def minimise(
@@ -249,16 +256,31 @@ class Propagator:
         self, state: PropagationState, position: int, out_of_time: Callable[[], bool] | None
     ) -> None:
         """Tighten a node's neurons with planes above the ReLUs below, if few are still undecided."""
-        undecided = self._undecided(state, position)
-        if undecided is None or (state.region.is_box and position in self.exact_boxes):
-            return
-        if 0 < 2 * int(undecided.sum()) <= self.plane_options.most_rows:
-            sample, chosen = undecided.nonzero(as_tuple=True)
-            forms = both_sides(position, sample, chosen, self.network.dtype)
-            found = torch.cat([state.lower[position][undecided], -state.upper[position][undecided]])
+        few = self._few_undecided(state, position)
+        if few is not None:
+            forms = both_sides(position, *few, self.network.dtype)
+            found = torch.cat([state.lower[position][few], -state.upper[position][few]])
             for part, view, own in self._passes(state, forms, alone=True):
                 found[part] = self.minimise_with_planes(view, own, found[part], out_of_time).values
-            self._keep(state, position, (sample, chosen), found, Method.OPTIMISED)
+            self._keep(state, position, few, found, Method.OPTIMISED)
+
+    def _refine_deeper(self, state: PropagationState, position: int, deeper: Deeper) -> None:
+        """Tighten a node's neurons as `deeper` does, if few are still undecided."""
+        few = self._few_undecided(state, position)
+        if few is not None:
+            forms = both_sides(position, *few, self.network.dtype)
+            known = torch.cat([state.lower[position][few], -state.upper[position][few]])
+            self._keep(state, position, few, deeper(state, forms, known), Method.OPTIMISED)
+
+    def _few_undecided(self, state: PropagationState, position: int) -> tuple[Tensor, Tensor] | None:
+        """Samples and neurons of a node's undecided ones; None where they are none, settled or too many."""
+        undecided = self._undecided(state, position)
+        if undecided is None or (state.region.is_box and position in self.exact_boxes):
+            return None
+        if not 0 < 2 * int(undecided.sum()) <= self.plane_options.most_rows:
+            return None
+        sample, chosen = undecided.nonzero(as_tuple=True)
+        return sample, chosen
 
     def _undecided(self, state: PropagationState, position: int) -> Tensor | None:
         masks: list[Tensor] = []

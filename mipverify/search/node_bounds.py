@@ -73,6 +73,7 @@ class NodeBounds:
         single: the same network in float32, for the search.
         targets: what is bounded, in float64.
         planes: found for the targets on the same bounds, or None to go without.
+        position: node whose value the targets speak of, by default the output.
     """
 
     def __init__(
@@ -81,16 +82,18 @@ class NodeBounds:
         single: TorchNetwork,
         targets: Targets,
         planes: TargetPlanes | None = None,
+        *,
+        position: int | None = None,
     ) -> None:
         self.exact = exact
         self.fast = in_precision(exact, single)
-        self.open_exact = open_neurons(exact)
+        self.output = single.graph.output if position is None else position
+        self.open_exact = open_neurons(exact, below=self.output)
         self.open_fast = self.open_exact.to(single.dtype)
         self.targets = targets
         self.fast_targets = targets.to(single.dtype)
         self.planes = no_planes(targets.constants) if planes is None else planes
         self.fast_planes = self.planes.to(single.dtype)
-        self.output = single.graph.output
 
     @property
     def numbers(self) -> int:
@@ -160,16 +163,32 @@ class NodeBounds:
     def certify(self, nodes: Nodes) -> Tensor:
         """Which nodes hold no point of their target: bounds > 0 in float64, rounding covered, [nodes]."""
         double = nodes.in_range(torch.float64)
-        lines = self._lines(double, self.open_exact, self.planes, rigorous=True)
-        sample = torch.zeros_like(nodes.target)
-        rows, constants = self.targets.combined(nodes.target, double.weights)
-        with torch.no_grad():
-            low = BackwardPass(self.exact, sample, lines=lines).run(self.output, rows)
+        low = self._rigorous(double)
         if self.targets.most_rows == 1:
             # The sign of a rounded sum of two numbers is the sign of their exact sum.
-            return low + constants > 0
+            return low > 0
         reach = magnitude_of(self.exact.lower[self.output][0], self.exact.upper[self.output][0])
-        return low + constants > self.targets.rounding(nodes.target, double.weights, reach)
+        return low > self.targets.rounding(nodes.target, double.weights, reach)
+
+    def floors(self, nodes: Nodes) -> Tensor:
+        """Lower bounds of the forms of targets of one row, in float64, rounding covered, [nodes].
+
+        Raises:
+            ValueError: a target has several rows.
+        """
+        if self.targets.most_rows > 1:
+            raise ValueError("bounds are certified for targets of one row")
+        low = self._rigorous(nodes.in_range(torch.float64))
+        return torch.nextafter(low, low.new_tensor(-float("inf")))
+
+    def _rigorous(self, double: Nodes) -> Tensor:
+        """Bounds in float64, rounding covered except for the sum of a target's forms and the last one."""
+        lines = self._lines(double, self.open_exact, self.planes, rigorous=True)
+        sample = torch.zeros_like(double.target)
+        rows, constants = self.targets.combined(double.target, double.weights)
+        with torch.no_grad():
+            low = BackwardPass(self.exact, sample, lines=lines).run(self.output, rows)
+        return low + constants
 
     def _parts(self, nodes: Nodes) -> list[Tensor]:
         """The numbers of the planes, part by part."""

@@ -77,11 +77,11 @@ class OpenNeurons:
         return found
 
 
-def open_neurons(state: PropagationState) -> OpenNeurons:
-    """Collect the unstable neurons of a state of one sample."""
+def open_neurons(state: PropagationState, *, below: int) -> OpenNeurons:
+    """Collect the unstable neurons of a state of one sample, of the nodes below that at `below`."""
     positions, neurons, columns = [], [], []
     for position, lines in state.relaxations.items():
-        if not isinstance(lines, ReluRelaxation):
+        if position >= below or not isinstance(lines, ReluRelaxation):
             continue
         unstable = lines.unstable(0)
         if len(unstable):

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mipverify.graph.operators import Float64Array
+from mipverify.search.branching import children
 from mipverify.search.node_bounds import Attained, NodeBounds, NodeOptions
-from mipverify.search.nodes import Frontier, Nodes, join
+from mipverify.search.nodes import Frontier, Nodes
 from mipverify.search.phase_leaves import MOST_BYTES, PhaseLeaves
 
 Phases = dict[int, NDArray[np.int8]]
@@ -91,11 +92,9 @@ def search_phases(
     while len(frontier) and not found:
         if out_of_time() or frontier.num_bytes > options.max_bytes or step.stuck:
             break
-        children = _children(
-            bounds, frontier.pop_worst(options.batch).in_range(bounds.fast_targets.rows.dtype)
-        )
-        visited += len(children)
-        found = step.settle(children, options.node, frontier)
+        new = children(bounds, frontier.pop_worst(options.batch).in_range(bounds.fast_targets.rows.dtype))
+        visited += len(new)
+        found = step.settle(new, options.node, frontier)
     worst = min((float(block.bound.min()) for block in frontier.blocks), default=0.0)
     complete = not found and not len(frontier) and not step.stuck
     return SearchResult(complete, found, visited, len(frontier), worst, step.leaves)
@@ -159,34 +158,3 @@ def _promising(attained: Attained, open_: Tensor, count: int = 2) -> Float64Arra
     values = attained.values[open_]
     best = values.topk(min(count, len(values)), largest=False).indices
     return attained.points[open_][best].double().cpu().numpy()
-
-
-def _children(bounds: NodeBounds, parents: Nodes) -> Nodes:
-    """Two children a parent, split at the choice whose children have the best bounds by a quick look."""
-    tried = parents.choices.shape[1]
-    valid = parents.choices >= 0
-    options = [
-        _split(parents, torch.where(valid[:, k], parents.choices[:, k], parents.choices[:, 0]))
-        for k in range(tried)
-    ]
-    if bool(valid[:, 1:].any()):
-        values = bounds.quick(join([child for pair in options for child in pair]))
-        pairs = values.reshape(tried, 2, len(parents)).clamp(max=0.0)
-        # The worse child counts most: both have to be closed in the end.
-        score = pairs.amin(1) + 0.1 * pairs.amax(1)
-        best = score.argmax(0)
-    else:
-        best = torch.zeros_like(parents.target)
-    chosen = parents.choices.gather(1, best[:, None]).squeeze(1)
-    chosen = torch.where(chosen >= 0, chosen, parents.choices[:, 0])
-    return join(list(_split(parents, chosen)))
-
-
-def _split(parents: Nodes, neuron: Tensor) -> tuple[Nodes, Nodes]:
-    """The children of the parents with h >= 0, then with h <= 0, imposed at their neuron."""
-    children = []
-    for phase in (1, -1):
-        phases = parents.phases.clone()
-        phases[torch.arange(len(parents), device=neuron.device), neuron] = phase
-        children.append(replace(parents, phases=phases))
-    return children[0], children[1]

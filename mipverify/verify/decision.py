@@ -22,7 +22,8 @@ from mipverify.verify.problem import (
     optimise_outputs,
     optimise_planes,
 )
-from mipverify.verify.searching import decide_by_search, has_many_unstable
+from mipverify.verify.refining import few_below, refine_neurons, worth_refining
+from mipverify.verify.searching import decide_by_search
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
 SEARCH_SHARE = 0.8  # of the time given, before the program gets the rest
@@ -32,6 +33,9 @@ CONJUNCTION_SHARE = 0.3  # of the time left, for the same once more
 GLANCE = 1.0  # seconds of search before slopes are optimised for every neuron
 PLANE_SHARE = 0.2  # of the time left, for planes above the ReLUs, to bound neurons with
 LP_SHARE = 0.2  # of the time left, for linear programs over the region, and again for those about targets
+# Of the time left: for the search, then for bounds of neurons by small searches, if it has not ended by then.
+TURNS = ((0.06, 0.4), (0.3, 0.5))
+SHORTEST_TURN = 4.0  # seconds of the search before that, if they are no more than half of the time left
 PROGRAM_SIZE = 300  # unstable neurons up to which a program is worth its time beside the search
 
 
@@ -103,10 +107,32 @@ def settle(
         problem = _program(engine, case, problem, aims, Deadline(PROGRAM_SHARE * whole.remaining()))
     if _searches(engine) and _undecided(case, problem):
         part = SEARCH_SHARE if program and not first else 1.0
-        planes = engine.strongest_bounds >= Method.OPTIMISED
-        problem = _search(engine, case, problem, Deadline(part * whole.remaining()), planes=planes)
+        problem = _search_by_turns(engine, case, problem, Deadline(part * whole.remaining()))
     if program and not first and _undecided(case, problem):
         _program(engine, case, problem, aims, whole)
+
+
+def _search_by_turns(engine: Engine, case: Case, problem: OpenProblem, whole: Deadline) -> OpenProblem:
+    """The search; where it does not end soon, it begins anew with better bounds of neurons, twice.
+
+    A split changes nothing about the intervals of the neurons above it, so in deep networks bounds stand
+    still over thousands of nodes until these intervals are better. A distance gives decisions that do not end
+    soon up for others at a smaller radius, and would pay for such bounds each time.
+    """
+    planes = engine.strongest_bounds >= Method.OPTIMISED
+    turns = planes and case.eps is not None and not _programs_first(problem)
+    for searching, refining in TURNS if turns else ():
+        if not worth_refining(problem):
+            break
+        left = whole.remaining()
+        part = Deadline(max(searching * left, min(SHORTEST_TURN, left / 2)))
+        problem = _search(engine, case, problem, part, planes=planes)
+        if _undecided(case, problem):
+            part = Deadline(refining * whole.remaining())
+            problem = _strengthen(engine, case, problem, refine_neurons, part)
+        if not _undecided(case, problem):
+            return problem
+    return _search(engine, case, problem, whole, planes=planes)
 
 
 def _programs_first(problem: OpenProblem) -> bool:
@@ -121,8 +147,7 @@ def _better_bounds(
     if engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
         problem = _strengthen(engine, case, problem, optimise_neurons, whole)
     # Where many neurons are unstable, each pass costs so much that planes are worth it for targets alone.
-    few = not has_many_unstable(problem)
-    if few and engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
+    if few_below(problem) and engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
         part = Deadline(PLANE_SHARE * whole.remaining())
         problem = _strengthen(engine, case, problem, optimise_planes, part)
     if engine.strongest_bounds >= Method.LP and _undecided(case, problem):
