@@ -85,6 +85,11 @@ class Frontier:
         """Memory of the open nodes."""
         return sum(block.num_bytes for block in self.blocks)
 
+    @property
+    def worst(self) -> float:
+        """The smallest bound, 0 without any nodes."""
+        return min((float(block.bound.min()) for block in self.blocks), default=0.0)
+
     def add(self, nodes: Nodes) -> None:
         """Put nodes in."""
         if len(nodes):

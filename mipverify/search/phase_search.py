@@ -43,6 +43,21 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, eq=False)
+class PausedPhases:
+    """Where a search ran out of time, to go on from with the same bounds.
+
+    Attributes:
+        frontier: the open nodes.
+        leaves: the nodes that were closed.
+        scale: size of the worst root's bound.
+    """
+
+    frontier: Frontier
+    leaves: PhaseLeaves
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
 class SearchResult:
     """What a search found.
 
@@ -53,6 +68,7 @@ class SearchResult:
         open: nodes left.
         worst: smallest bound among them (0 without any), not certified.
         leaves: the nodes that were closed.
+        paused: what to go on from, if there was not enough time.
     """
 
     complete: bool
@@ -61,6 +77,7 @@ class SearchResult:
     open: int
     worst: float
     leaves: PhaseLeaves
+    paused: PausedPhases | None
 
 
 def search_phases(
@@ -70,6 +87,7 @@ def search_phases(
     accept: Callable[[Float64Array], bool],
     leaf: Callable[[int, Phases], bool],
     out_of_time: Callable[[], bool],
+    paused: PausedPhases | None = None,
 ) -> SearchResult:
     """Exclude every target from the region, or find a point that reaches one.
 
@@ -80,24 +98,27 @@ def search_phases(
         leaf: told a target and imposed phases of a node that has nothing left to split and is still
             open; says whether it is excluded.
         out_of_time: says when to stop.
+        paused: an earlier search of the same bounds, which goes on and must not be used again.
     """
-    device = bounds.targets.rows.device
-    frontier = Frontier()
-    roots = bounds.roots(torch.arange(len(bounds.targets), device=device))
-    visited = 0
     step = _Step(bounds, options, accept, leaf)
-    found = step.settle(roots, options.root, frontier)
-    step.scale = max((-float(block.bound.min()) for block in frontier.blocks), default=0.0)
-    visited += len(roots)
+    frontier, visited, found, late = Frontier(), 0, False, False
+    if paused is None:
+        roots = bounds.roots(torch.arange(len(bounds.targets), device=bounds.targets.rows.device))
+        visited += len(roots)
+        found = step.settle(roots, options.root, frontier)
+        step.scale = max(0.0, -frontier.worst)
+    else:
+        frontier, step.leaves, step.scale = paused.frontier, paused.leaves, paused.scale
     while len(frontier) and not found:
-        if out_of_time() or frontier.num_bytes > options.max_bytes or step.stuck:
+        late = out_of_time()
+        if late or frontier.num_bytes > options.max_bytes or step.stuck:
             break
         new = children(bounds, frontier.pop_worst(options.batch).in_range(bounds.fast_targets.rows.dtype))
         visited += len(new)
         found = step.settle(new, options.node, frontier)
-    worst = min((float(block.bound.min()) for block in frontier.blocks), default=0.0)
     complete = not found and not len(frontier) and not step.stuck
-    return SearchResult(complete, found, visited, len(frontier), worst, step.leaves)
+    rest = PausedPhases(frontier, step.leaves, step.scale) if late and not step.stuck else None
+    return SearchResult(complete, found, visited, len(frontier), frontier.worst, step.leaves, rest)
 
 
 class _Step:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mipverify.search.box_leaves import BoxLeaves
     from mipverify.search.phase_leaves import PhaseLeaves
     from mipverify.verify.box_search import PausedSearch
+    from mipverify.verify.searching import PausedTree
 
 
 @dataclass(eq=False)
@@ -41,6 +42,7 @@ class Case:
         seconds: wall time of each stage.
         profiler: collects the profile, if one was asked for.
         paused: boxes that a search over the input left open.
+        trees: by radius, the phases that the searches for a distance left open.
         leaves: of the last search that was complete: what a proof of it can be made of.
     """
 
@@ -63,6 +65,7 @@ class Case:
     error: str | None = None
     profiler: Profiler | None = None
     paused: PausedSearch | None = None
+    trees: dict[float, PausedTree] = field(default_factory=dict)
     leaves: PhaseLeaves | BoxLeaves | None = None
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array
 from mipverify.graph.size import num_products
 from mipverify.search.node_bounds import NodeBounds, NodeOptions
-from mipverify.search.phase_search import Phases, SearchOptions, search_phases
+from mipverify.search.phase_search import PausedPhases, Phases, SearchOptions, search_phases
 from mipverify.search.target_planes import TargetPlanes, node_planes, shared_planes
 from mipverify.search.targets import targets_of
 from mipverify.verify.case import Case, timed
@@ -36,6 +36,29 @@ PRODUCTS = 1 << 27  # of one pass over a batch of nodes, about
 FEWEST_NODES, MOST_NODES = 64, 2048  # in a batch
 
 
+@dataclass(frozen=True, eq=False)
+class PausedTree:
+    """A search that ran out of time, with all that it rests on.
+
+    Attributes:
+        problem: the region and the targets that are searched.
+        bounds: of the nodes.
+        evidence: of the nodes that are closed.
+        paused: the nodes.
+    """
+
+    problem: OpenProblem
+    bounds: NodeBounds
+    evidence: Evidence
+    paused: PausedPhases
+
+    @property
+    def progress(self) -> float:
+        """How far the worst bound has come from the root's to 0, in [0, 1]."""
+        scale = self.paused.scale
+        return 1 + self.paused.frontier.worst / scale if scale > 0 else 0.0
+
+
 def decide_by_search(
     engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline, *, planes: bool = False
 ) -> OpenProblem:
@@ -46,6 +69,7 @@ def decide_by_search(
     closes makes it a solver's claim.
     """
     case.num_unstable = problem.state.count_unstable(0)
+    case.trees.pop(problem.query.region.radius, None)
     if not problem.polytopes or deadline.expired():
         return problem
     with timed([case], Stage.SEARCH):
@@ -56,16 +80,40 @@ def decide_by_search(
                 case.exclude(problem.query.region.radius, problem.evidence)
                 return problem
         stage = SearchStage(engine, case, problem)
-        bounds = stage.node_bounds(found)
-        result = search_phases(
-            bounds,
-            options=_effort(bounds, SearchOptions(batch=nodes_at_once(engine.network.graph))),
-            accept=stage.accept,
-            leaf=stage.leaf,
-            out_of_time=deadline.expired,
-        )
-        case.nodes = (case.nodes or 0) + result.nodes
+        return _search(stage, stage.node_bounds(found), deadline)
+
+
+def resume_search(engine: Engine, case: Case, radius: float, deadline: Deadline) -> OpenProblem | None:
+    """Go on with the paused search of a radius, if there is one; returns what is still open."""
+    tree = case.trees.pop(radius, None)  # what fails on the way may have lost nodes
+    if tree is None:
+        return None
+    with timed([case], Stage.SEARCH):
+        stage = SearchStage(engine, case, tree.problem)
+        stage.evidence = tree.evidence
+        left = _search(stage, tree.bounds, deadline, tree.paused)
+    case.close(Stage.SEARCH)
+    return left
+
+
+def _search(
+    stage: SearchStage, bounds: NodeBounds, deadline: Deadline, paused: PausedPhases | None = None
+) -> OpenProblem:
+    """What a search leaves open; the search for a distance can be resumed."""
+    case, problem = stage.case, stage.problem
+    result = search_phases(
+        bounds,
+        options=_effort(bounds, SearchOptions(batch=nodes_at_once(stage.engine.network.graph))),
+        accept=stage.accept,
+        leaf=stage.leaf,
+        out_of_time=deadline.expired,
+        paused=paused,
+    )
+    case.nodes = (case.nodes or 0) + result.nodes
     if not result.complete:
+        if case.eps is None and bounds.count > MANY and result.paused is not None:
+            radius = problem.query.region.radius
+            case.trees[radius] = PausedTree(problem, bounds, stage.evidence, result.paused)
         return problem
     case.leaves = result.leaves
     case.exclude(problem.query.region.radius, stage.evidence)

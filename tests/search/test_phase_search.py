@@ -154,8 +154,13 @@ def obeys(bounds: NodeBounds, graph: Graph, values: list[list[Fraction]], phases
     return True
 
 
-def run(bounds: NodeBounds, graph: Graph, ball: Ball, label: int, batch: int) -> tuple[bool, bool, int]:
-    """(complete, found, leaves), with a leaf oracle that visits the linear regions of the whole ball."""
+def run(
+    bounds: NodeBounds, graph: Graph, ball: Ball, label: int, batch: int, *, pauses: bool = False
+) -> tuple[bool, bool, int, int]:
+    """(complete, found, nodes, leaves), with a leaf oracle that visits the linear regions of the whole ball.
+
+    With `pauses`, the search is out of time after every batch, and goes on from there.
+    """
     unsafe = misclassification(graph.output_size, label)
     leaves = 0
 
@@ -173,15 +178,23 @@ def run(bounds: NodeBounds, graph: Graph, ball: Ball, label: int, batch: int) ->
         cells = linear_regions(graph, ball, phases)
         return worst(cells, ball, [unsafe[target]]) < 0
 
-    result = search_phases(
-        bounds,
-        options=SearchOptions(batch=batch),
-        accept=accept,
-        leaf=leaf,
-        out_of_time=lambda: False,
-    )
-    assert result.complete + result.found <= 1
-    return result.complete, result.found, leaves
+    nodes, paused = 0, None
+    while True:
+        moments = iter([False, pauses])
+        result = search_phases(
+            bounds,
+            options=SearchOptions(batch=batch),
+            accept=accept,
+            leaf=leaf,
+            out_of_time=lambda moments=moments: next(moments, pauses),  # type: ignore[misc]
+            paused=paused,
+        )
+        nodes, paused = nodes + result.nodes, result.paused
+        assert result.complete + result.found <= 1
+        if paused is None:
+            return result.complete, result.found, nodes, leaves
+        assert result.open > 0
+        assert not result.complete
 
 
 @settings(max_examples=40, deadline=None)
@@ -192,7 +205,9 @@ def test_search_agrees_with_enumeration(seed: int, batch: int) -> None:
     ball = random_ball(rng, graph.input_size, Norm.LINF)
     label = int(rng.integers(graph.output_size))
     margin = worst(linear_regions(graph, ball), ball, misclassification(graph.output_size, label))
-    complete, found, _ = run(node_bounds(graph, ball, label), graph, ball, label, batch)
+    bounds = node_bounds(graph, ball, label)
+    complete, found, *counts = run(bounds, graph, ball, label, batch)
+    assert run(bounds, graph, ball, label, batch, pauses=True) == (complete, found, *counts)
     if complete:
         assert margin < 1e-7
     if found:

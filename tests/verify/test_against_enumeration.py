@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ from mipverify.problem.norm import Norm
 from mipverify.problem.query import misclassification
 from mipverify.problem.region import Ball, Box
 from mipverify.runs.api import certify, minimal_distortion
-from mipverify.verify import searching
+from mipverify.search.node_bounds import NodeBounds, NodeOptions
+from mipverify.search.phase_search import PausedPhases, SearchResult
+from mipverify.verify import closing, decision, searching
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
 from tests.oracles.enumeration import closest, linear_regions
@@ -126,3 +130,32 @@ def test_distance_is_exact_with_planes_at_every_node(monkeypatch: pytest.MonkeyP
         assert answer.upper >= distance - tolerance, seed
         closed += answer.closed
     assert closed >= 25
+
+
+def test_distances_hold_when_searches_are_paused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every search is out of time after its roots; what is resumed, after one batch."""
+    monkeypatch.setattr(searching, "MANY", 0)
+    monkeypatch.setattr(decision, "splits_inputs", lambda _: False)
+    monkeypatch.setattr(closing, "HOPEFUL", 0.0)
+    whole, resumed = searching.search_phases, 0
+
+    def hurried(bounds: NodeBounds, *, paused: PausedPhases | None = None, **rest: Any) -> SearchResult:
+        nonlocal resumed
+        resumed += paused is not None
+        moments = iter([False] if paused is not None else [])
+        rest["out_of_time"] = lambda: next(moments, True)
+        rest["options"] = replace(rest["options"], batch=1, root=NodeOptions(steps=0))
+        return whole(bounds, paused=paused, **rest)
+
+    monkeypatch.setattr(searching, "search_phases", hurried)
+    for seed in range(30_000, 30_030):
+        _, network, ball, label = tiny(seed)
+        distance = true_distance(network.graph, ball, label, 0.0)
+        options = VerifyOptions(time_limit=10, engine="search", bounds="linear")
+        answer = minimal_distortion(
+            network, ball.center, label, norm=ball.norm, domain=ball.domain, options=options
+        )
+        tolerance = ORACLE_TOLERANCE * max(1.0, distance if np.isfinite(distance) else 1.0)
+        assert answer.lower <= distance + tolerance, seed
+        assert answer.upper >= distance - tolerance, seed
+    assert resumed > 0
