@@ -22,10 +22,13 @@ class BoxLeaves:
     Attributes:
         most_bytes: memory from which boxes are only counted.
         dropped: number of boxes that found no room.
+        by_program: number of pairs of a box and a polytope that a program excluded: what was left of these
+            boxes has no halves.
     """
 
     most_bytes: int = MOST_BYTES
     dropped: int = 0
+    by_program: int = 0
     num_bytes: int = 0
     _blocks: list[tuple[Float64Array, Float64Array, BoolArray, BoolArray]] = field(default_factory=list)
 

@@ -188,6 +188,7 @@ class _Step:
             if not self.leaf(box, int(polytope)):
                 self.stuck = True
                 return False
+            self.leaves.by_program += 1
         return True
 
 

@@ -71,9 +71,16 @@ def tighten_by_demands(
         program = _within(program, cost, duals, gap)
         width = program.row_upper - program.row_lower
         equations += int(((width <= _EQUATION) & (before.row_upper - before.row_lower > _EQUATION)).sum())
-        if (program.row_lower > program.row_upper).any() or (program.lower > program.upper).any():
+        if _crosses(program):
             return Implied(None, equations)
     return Implied(program, equations)
+
+
+def _crosses(program: MixedIntegerProgram) -> bool:
+    """Whether the sides of a row, widened by its error, or those of a column leave nothing between them."""
+    error = np.zeros(program.num_rows) if program.row_error is None else program.row_error
+    low, high = np.nextafter(program.row_lower - error, -inf), np.nextafter(program.row_upper + error, inf)
+    return bool((low > high).any() or (program.lower > program.upper).any())
 
 
 def _duals(

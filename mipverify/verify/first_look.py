@@ -6,6 +6,7 @@ decided. What is left over goes on from the boxes that are open here.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from mipverify.attack.confirm import confirm
@@ -20,6 +21,8 @@ from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.property_run import PropertyRun
+
+LOGGER = logging.getLogger(__name__)
 
 SHARE = 0.25  # of the time left, at most
 LEAST_BATCH = 2  # boxes in a batch of a network that is worth a look
@@ -43,6 +46,9 @@ def look(run: PropertyRun, options: VerifyOptions) -> None:
         case.limit = run.deadline.remaining()
         seconds = min(budget.remaining() / (count - position), first_seconds(case.query.region.box()))
         run.climb([case], _Look(run, batch, Deadline(seconds), options.seed))
+        if case.error is not None:
+            LOGGER.warning("the first look at a region failed: %s", case.error)
+            case.error = None  # the ladder goes another way
 
 
 class _Look:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mipverify.milp.program import MixedIntegerProgram
     from mipverify.milp.result import SolveResult
     from mipverify.solvers.capabilities import Capabilities
-from mipverify.solvers.solver import SolveOptions, Solver
+    from mipverify.solvers.solver import SolveOptions, Solver
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from mipverify.frontend.network import load_network
 from mipverify.frontend.vnnlib.property import read_property
 from mipverify.problem.norm import Norm
 from mipverify.problem.region import Ball, Box, Polytope
+from mipverify.verify import first_look
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.first_look import look
 from mipverify.verify.options import VerifyOptions
@@ -79,3 +81,15 @@ def test_an_easy_property_imports_neither_torch_nor_a_solver(tmp_path: Path) -> 
     *said, last = ended.stdout.strip().splitlines()
     assert said == ["unsat"]
     assert json.loads(last) == [0, []]
+
+
+def test_a_look_that_fails_is_left_to_the_ladder(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ArithmeticError("as if")
+
+    monkeypatch.setattr(first_look, "search_boxes", broken)
+    rng = np.random.default_rng(1)
+    graph = random_chain_graph(rng, input_size=3)
+    wanted = read_property(text_of(Box(np.zeros(3), np.ones(3)), graph.output_size, 1e4))
+    answer = decide_property(load_network(to_onnx(graph)), wanted, VerifyOptions(), Deadline(60))
+    assert answer.verdict is Verdict.UNSAT
