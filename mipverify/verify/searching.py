@@ -15,7 +15,7 @@ from mipverify.graph.operators import Float64Array
 from mipverify.graph.size import num_products
 from mipverify.search.node_bounds import NodeBounds, NodeOptions
 from mipverify.search.phase_search import PausedPhases, Phases, SearchOptions, search_phases
-from mipverify.search.target_planes import TargetPlanes, node_planes, shared_planes
+from mipverify.search.target_planes import NodePlanes, TargetPlanes, node_planes, shared_planes
 from mipverify.search.targets import targets_of
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
@@ -31,6 +31,9 @@ SECONDS_PER_LEAF = 10.0
 MANY = 500
 MANY_PLANES = PlaneOptions(steps=(20, 200), decay=0.985, patience=20, negligible=0.0)
 MANY_SEARCH = SearchOptions(node=NodeOptions(steps=20, rate=0.05, decay=0.95))
+# So does every node where all planes go over the input, whose box is exact, and that many numbers tell them.
+FLAT_NUMBERS = 1 << 13
+FLAT_SEARCH = SearchOptions(batch=256, node=NodeOptions(steps=10, rate=0.1))
 NUMBERS = 1_000_000  # that move at the nodes of one batch
 PRODUCTS = 1 << 27  # of one pass over a batch of nodes, about
 FEWEST_NODES, MOST_NODES = 64, 2048  # in a batch
@@ -126,14 +129,21 @@ def nodes_at_once(graph: Graph) -> int:
 
 
 def has_many_unstable(problem: OpenProblem) -> bool:
-    """Whether nodes get planes of their own."""
+    """Whether nodes get planes of their own, and many steps."""
     return problem.state.count_unstable(0) > MANY
 
 
+def is_flat(problem: OpenProblem) -> bool:
+    """Whether a single layer of ReLUs over a box is so narrow that nodes get planes of their own."""
+    graph, region = problem.state.network.graph, problem.state.region
+    numbers = problem.state.count_unstable(0) * graph.input_size
+    return len(graph.relus) == 1 and region.is_box and numbers <= FLAT_NUMBERS
+
+
 def _effort(bounds: NodeBounds, usual: SearchOptions) -> SearchOptions:
-    """Better nodes where there are many neurons, as many at once as fit."""
+    """Better nodes where they have planes of their own or there are many neurons, as many at once as fit."""
     if bounds.count <= MANY:
-        return usual
+        return FLAT_SEARCH if isinstance(bounds.planes, NodePlanes) and bounds.planes.bases else usual
     return replace(MANY_SEARCH, batch=min(MANY_SEARCH.batch, max(4, NUMBERS // bounds.numbers)))
 
 
@@ -158,7 +168,7 @@ def exclude_by_planes(
     narrowed = replace(problem, polytopes=tuple(problem.polytopes[k] for k in left))
     if not left or len(owner) > len(unsafe):
         return narrowed, None
-    make = node_planes if many else shared_planes
+    make = node_planes if many or is_flat(problem) else shared_planes
     return narrowed, make(found, torch.tensor(left, device=rows.device))
 
 
