@@ -104,7 +104,8 @@ def settle(
         part = CONJUNCTION_SHARE * whole.remaining()
         problem = decide_conjunctions(engine, case, problem, Deadline(part))
     if first and _undecided(case, problem):
-        problem = _program(engine, case, problem, aims, Deadline(PROGRAM_SHARE * whole.remaining()))
+        part = PROGRAM_SHARE if _searches(engine) else 1.0
+        problem = _program(engine, case, problem, aims, Deadline(part * whole.remaining()))
     if _searches(engine) and _undecided(case, problem):
         part = SEARCH_SHARE if program and not first else 1.0
         problem = _search_by_turns(engine, case, problem, Deadline(part * whole.remaining()))
