@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -135,15 +136,10 @@ class BoxBounds(ABC):
 class ChainBoxes(BoxBounds):
     """Boxes through a chain of dense layers and ReLUs, in numpy."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        region: Box,
-        polytopes: Sequence[Polytope],
-        known: tuple[Float64Array, Float64Array] | None = None,
-    ) -> None:
-        super().__init__(graph, region, polytopes, known)
-        self.chain = Chain(graph)
+    @cached_property
+    def chain(self) -> Chain:
+        """The network; ValueError if it is no chain."""
+        return Chain(self.graph)
 
     def relax(self, boxes: Boxes) -> RelaxedBoxes:
         """Bounds by `Chain`."""

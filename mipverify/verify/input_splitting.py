@@ -13,7 +13,7 @@ from mipverify.graph.operators import Float64Array
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.problem.region import Ball, Box
-from mipverify.search.box_bounds import BoxBounds, ChainBoxes, boxes_at_once
+from mipverify.search.box_bounds import BoxBounds, ChainBoxes, boxes_at_once, refined_positions
 from mipverify.search.box_frontier import Boxes
 from mipverify.search.graph_boxes import GraphBoxes, known_bounds, region_of
 from mipverify.verify.box_search import search_boxes, worth_halving
@@ -79,9 +79,8 @@ class _BoxStage:
         state, graph = self.problem.state, self.engine.network.graph
         if not is_chain(graph):
             return self._propagated
-        bounds = ChainBoxes(graph, region_of(state), self.polytopes)
-        bounds.known = known_bounds(state, bounds.positions)
-        return bounds
+        known = known_bounds(state, refined_positions(graph))
+        return ChainBoxes(graph, region_of(state), self.polytopes, known)
 
     @cached_property
     def _propagated(self) -> GraphBoxes:

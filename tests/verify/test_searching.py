@@ -1,10 +1,37 @@
+"""The search stage: how many nodes at once, and what a resumed search rests on."""
+
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import pytest
+
+from mipverify.bounds.network_bounds import Method
+from mipverify.frontend.datasets import load_dataset
+from mipverify.frontend.network import load_network
 from mipverify.graph.graph import Graph, Node
 from mipverify.graph.operators import Dense, Input
-from mipverify.verify.searching import FEWEST_NODES, MOST_NODES, nodes_at_once
+from mipverify.problem.norm import Norm
+from mipverify.problem.query import Query, misclassification
+from mipverify.problem.region import Ball, Box
+from mipverify.search.phase_search import SearchOptions, search_phases
+from mipverify.verify.case import Case
+from mipverify.verify.certificate import Evidence
+from mipverify.verify.deadline import Deadline
+from mipverify.verify.engine import Engine
+from mipverify.verify.options import VerifyOptions
+from mipverify.verify.problem import open_problem
+from mipverify.verify.searching import (
+    FEWEST_NODES,
+    MOST_NODES,
+    PausedTree,
+    SearchStage,
+    nodes_at_once,
+    resume_search,
+)
+
+MODEL = Path(__file__).parents[2] / "models" / "digits_mlp.onnx"
 
 
 def dense(inputs: int, outputs: int) -> Graph:
@@ -18,3 +45,32 @@ def test_smaller_networks_have_more_nodes_in_a_batch() -> None:
     assert counts[0] == MOST_NODES
     assert counts[-1] == FEWEST_NODES
     assert MOST_NODES > counts[1] > counts[2] > FEWEST_NODES
+
+
+@pytest.mark.parametrize("evidence", [Evidence.BOUND_PROPAGATION, Evidence.SOLVER_CLAIM])
+def test_a_resumed_search_rests_on_what_it_rested_on_before(evidence: Evidence) -> None:
+    """A pause right after the roots: what closed nodes by then still counts when the rest is closed."""
+    engine = Engine(load_network(MODEL), VerifyOptions(time_limit=60))
+    data = load_dataset("digits", input_size=64)
+    sample, radius = 1, 0.1
+    x, label = data.inputs[sample].reshape(-1), int(data.labels[sample])
+    domain = Box(np.zeros(64), np.ones(64))
+    query = Query(Ball(x, radius, Norm.LINF, domain), misclassification(10, label))
+    every = tuple(range(len(query.unsafe)))
+    case = Case(query=query, label=label, prediction=label, eps=None, gap=1e-4, limit=60.0)
+    problem = open_problem(engine, query, every, Method.LINEAR, Deadline(60))
+    assert problem.polytopes
+    stage = SearchStage(engine, case, problem)
+    bounds = stage.node_bounds(None)
+    begun = search_phases(
+        bounds, options=SearchOptions(), accept=stage.accept, leaf=stage.leaf, out_of_time=lambda: True
+    )
+    assert begun.open
+    assert begun.paused is not None
+    case.trees[radius] = PausedTree(problem, bounds, evidence, begun.paused)
+    left = resume_search(engine, case, radius, Deadline(60))
+    assert left is not None
+    assert left.polytopes == ()
+    assert case.evidence is evidence
+    assert left.claimed is (evidence is Evidence.SOLVER_CLAIM)
+    assert not case.trees
