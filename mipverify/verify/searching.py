@@ -206,7 +206,7 @@ class SearchStage:
         return self.case.reached(query.region.radius)
 
     def leaf(self, target: int, phases: Phases) -> bool:
-        """Nothing is worth a split any more, and the leaf is still open: its program decides, mostly an LP."""
+        """Nothing is worth a split any more, and the leaf is still open: its program decides."""
         limit = min(SECONDS_PER_LEAF, self.case.remaining())
         excluded, result = examine(
             self.engine,
