@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mipverify.bounds.region_batch import RegionBatch
 from mipverify.bounds.relaxation import MaxPoolRelaxation, Relaxation, ReluRelaxation
 from mipverify.bounds.state import PropagationState
 from mipverify.bounds.torch_network import TorchNetwork
@@ -14,16 +13,10 @@ from mipverify.bounds.torch_network import TorchNetwork
 def in_precision(state: PropagationState, network: TorchNetwork) -> PropagationState:
     """The state in the dtype of `network`, for searching: what is found with it carries no claim."""
     dtype = network.dtype
-    region = state.region
     lines = {position: _lines(held, dtype) for position, held in state.relaxations.items()}
     return PropagationState(
         network,
-        RegionBatch(
-            region.lower.to(dtype),
-            region.upper.to(dtype),
-            region.center.to(dtype),
-            None if region.budget is None else region.budget.to(dtype),
-        ),
+        state.region.to(dtype),
         [low.to(dtype) for low in state.lower],
         [up.to(dtype) for up in state.upper],
         state.methods,

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mipverify.bounds.ball_interval import ball_interval
 from mipverify.bounds.charges import AffineFacts, affine_facts, charge_affine, charge_lines
 from mipverify.bounds.forms import Forms, both_sides
 from mipverify.bounds.interval import interval_step, magnitude_of, middle_and_radius
@@ -98,6 +99,7 @@ class Propagator:
             arguments = [(state.lower[source], state.upper[source]) for source in node.inputs]
             bounds = interval_step(self.network, position, arguments, state.charges.get(position))
             self._push(state, *bounds)
+            self._use_ball(state, position)
             if known is not None:
                 state.adopt(position, known)
             if out_of_time is None or not out_of_time():
@@ -209,6 +211,14 @@ class Propagator:
         state.lower.append(lower)
         state.upper.append(upper)
         state.methods.append(torch.zeros(lower.shape, dtype=torch.uint8, device=lower.device))
+
+    def _use_ball(self, state: PropagationState, position: int) -> None:
+        """Intersect intervals of the first weighted layer with what the ball alone says of it."""
+        ball = state.region.ball
+        if ball is not None and position in self.exact_boxes:
+            found = ball_interval(self.network, position, state.region, ball, state.charges[position])
+            if found is not None:
+                state.intersect(position, *found, Method.INTERVAL)
 
     def _charge(self, state: PropagationState, position: int) -> None:
         """Errors and lines of the node at `position`, from the bounds of its arguments."""

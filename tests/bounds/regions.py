@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from math import isqrt
 
 import numpy as np
 
@@ -18,6 +19,14 @@ def random_ball(rng: np.random.Generator, size: int, norm: Norm) -> Ball:
     return Ball(center.astype(np.float32).astype(np.float64), radius, norm, domain)
 
 
+def root_above(square: Fraction) -> Fraction:
+    """A number r >= sqrt(square), by no more than 2^-80 times a power of two near it."""
+    if not square:
+        return Fraction(0)
+    shift = 2 * (90 + max(0, square.denominator.bit_length() - square.numerator.bit_length()))
+    return Fraction(isqrt((square.numerator << shift) // square.denominator) + 1, 1 << (shift // 2))
+
+
 def exact_points(rng: np.random.Generator, ball: Ball, count: int) -> list[list[Fraction]]:
     """Points of the real ball cut by its domain, as fractions: corners, edges and interior points."""
     points = []
@@ -30,6 +39,12 @@ def exact_points(rng: np.random.Generator, ball: Ball, count: int) -> list[list[
                 direction *= np.arange(direction.size) == rng.integers(direction.size)
             total = sum((abs(Fraction(d)) for d in direction.tolist()), Fraction(0)) or Fraction(1)
             steps = [Fraction(d) / total for d in direction.tolist()]
+        elif ball.norm is Norm.L2:
+            if k % 3 == 0:
+                direction *= np.arange(direction.size) == rng.integers(direction.size)
+            steps = [Fraction(d) for d in direction.tolist()]
+            total = root_above(sum((step**2 for step in steps), Fraction(0)))
+            steps = [step / (total or 1) for step in steps]
         else:
             steps = [Fraction(d) for d in direction.tolist()]
         points.append(

@@ -10,11 +10,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from mipverify.bounds.l2_ball import L2Ball
+from mipverify.bounds.norm_ball import NormBall
 from mipverify.bounds.region_batch import region_batch
 from mipverify.bounds.relaxation import relax_maxpool, relax_relu
 from mipverify.problem.norm import Norm
 from mipverify.problem.region import Ball, Box
 from tests.bounds.regions import exact_points, random_ball
+from tests.oracles.projection import minimum_over_l2_ball
 
 ends = st.floats(-1e6, 1e6, allow_subnormal=True)
 
@@ -67,7 +70,7 @@ def test_maxpool_lines_hold_at_the_corners(seed: int) -> None:
 def test_products_that_underflow_are_charged() -> None:
     """Each product is 0.49 of the smallest positive number: all are rounded to 0."""
     tiny = np.full(1000, 2.0**-537)
-    for norm in (Norm.LINF, Norm.L1):
+    for norm in (Norm.LINF, Norm.L1, Norm.L2):
         ball = Ball(tiny, 0.0, norm, Box(tiny, tiny))
         region = region_batch([ball], device=torch.device("cpu"), dtype=torch.float64)
         row = np.full((1, 1000), -0.49 * 2.0**-537)
@@ -81,8 +84,8 @@ def test_a_neuron_without_bounds_has_no_exact_lines() -> None:
         assert relax_relu(*sides).unstable(0).tolist() == [0]
 
 
-@given(st.integers(0, 2**32 - 1), st.sampled_from([Norm.LINF, Norm.L1]))
-@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([Norm.LINF, Norm.L1, Norm.L2]))
+@settings(max_examples=150, deadline=None)
 def test_minimum_over_a_region_is_below_every_point_and_tight(seed: int, norm: Norm) -> None:
     rng = np.random.default_rng(seed)
     size = int(rng.integers(1, 6))
@@ -94,7 +97,8 @@ def test_minimum_over_a_region_is_below_every_point_and_tight(seed: int, norm: N
     for row, which, bound in zip(rows, sample.tolist(), found, strict=True):
         for point in exact_points(rng, balls[which], 6):
             assert Fraction(bound) <= sum(Fraction(r) * v for r, v in zip(row.tolist(), point, strict=True))
-        true = minimum_by_lp(row, balls[which])
+        solve = minimum_over_l2_ball if norm is Norm.L2 else minimum_by_lp
+        true = solve(row, balls[which])
         assert bound >= true - 1e-6 * (1e-3 + abs(true)) * max(1.0, float(np.abs(row).max()))
 
 
@@ -110,3 +114,59 @@ def minimum_by_lp(row: np.ndarray, ball: Ball) -> float:
     solved = linprog(np.concatenate([row, -row]) / scale, A_ub=rows, b_ub=right, bounds=limits)
     assert solved.status == 0
     return float(solved.fun * scale + row @ ball.center)
+
+
+@given(st.integers(0, 2**32 - 1))
+@example(0)
+@settings(max_examples=150, deadline=None)
+def test_a_split_between_l2_ball_and_box_is_below_every_point_whatever_the_scale(seed: int) -> None:
+    """Rows, radii and caps over hundreds of decades: what underflows or overflows bounds nothing."""
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(1, 8))
+    decades = 10.0 ** rng.integers(-160, 150, size=(4, size))
+    rows = rng.normal(size=(4, size)) * decades * (rng.random((4, size)) < 0.8)
+    radius = float(10.0 ** rng.integers(-200, 100)) * (rng.random() < 0.9)
+    caps = np.minimum(radius, rng.random(size) * 10.0 ** rng.integers(-200, 100, size))
+    caps *= rng.random(size) < 0.8
+    center = np.zeros(size)
+    ball = Ball(center, radius, Norm.L2, Box(-caps, caps))
+    region = region_batch([ball], device=torch.device("cpu"), dtype=torch.float64)
+    found = region.minimise(torch.tensor(rows), torch.zeros(4, dtype=torch.int64)).tolist()
+    for row, bound in zip(rows.tolist(), found, strict=True):
+        for point in exact_points(rng, ball, 6):
+            value = sum(Fraction(r) * v for r, v in zip(row, point, strict=True))
+            assert not np.isfinite(bound) or Fraction(bound) <= value
+            assert bound != np.inf
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([torch.float64, torch.float32]))
+@settings(max_examples=100, deadline=None)
+def test_minimisers_attain_the_minimum_and_are_its_gradient(seed: int, dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(1, 30))
+    ball = random_ball(rng, size, Norm.L2)
+    region = region_batch([ball], device=torch.device("cpu"), dtype=dtype)
+    rows = torch.tensor(rng.normal(size=(5, size)) * (rng.random((5, size)) < 0.8), dtype=dtype)
+    rows.requires_grad_(True)
+    sample = torch.zeros(5, dtype=torch.int64)
+    low = region.minimise(rows, sample)
+    (gradient,) = torch.autograd.grad(low.sum(), rows)
+    points = region.minimisers(rows.detach(), sample)
+    close = 30 * torch.finfo(dtype).eps ** 0.5
+    assert float((gradient - points).abs().max()) <= close
+    offset = (points - region.center).double()
+    assert float(offset.square().sum(1).sqrt().max()) <= ball.radius * (1 + close) + close**2
+    assert bool((points >= region.lower - close).all() & (points <= region.upper + close).all())
+    assert torch.allclose((rows * points).sum(1), low, rtol=close, atol=close)
+
+
+def test_newton_ends_where_every_coordinate_is_at_its_cap_or_free() -> None:
+    """Caps in geometric sequence: the root lies beyond one breakpoint after the other."""
+    size = 60
+    cap = torch.tensor(2.0 ** -np.arange(size)[None], dtype=torch.float64)
+    gain = torch.ones(1, size, dtype=torch.float64)
+    sample = torch.zeros(1, dtype=torch.int64)
+    for radius in (1e-12, 0.3, 1.0, 1.1547, 2.0):
+        ball: NormBall = L2Ball(torch.tensor([radius], dtype=torch.float64))
+        steps = ball.steps(gain, cap, sample)
+        assert float(ball.reach(gain, cap, sample)) <= float((gain * steps).sum()) * (1 + 1e-12)

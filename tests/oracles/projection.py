@@ -59,6 +59,35 @@ def halfspace_bound(center: Float64Array, gradient: Float64Array, gain: float, b
     return _maximum(bound, scale=1.0)
 
 
+def minimum_over_l2_ball(row: Float64Array, ball: Ball) -> float:
+    """A lower bound on min row . a over the ball cut by its domain, tight at the best multiplier.
+
+    For every s > 0, the minimum over the box of row . d + s (|d|^2 - r^2) / 2 is a bound.
+    """
+    size = float(np.abs(row).max(initial=0.0))
+    if size == 0 or ball.radius == 0:
+        return float(row @ ball.center)
+    unit = row / size
+    up = np.minimum(ball.domain.upper - ball.center, ball.radius)
+    down = np.maximum(ball.domain.lower - ball.center, -ball.radius)
+
+    def bound(power: float) -> float:
+        """With 1/s = 2^power times what a ball without a box needs."""
+        inverse = ball.radius / float(np.linalg.norm(unit)) * 2.0**power
+        offset = np.clip(-inverse * unit, down, up)
+        return float(unit @ offset + (offset @ offset - ball.radius**2) / (2 * inverse))
+
+    # The bound is unimodal; where the box is smaller than the ball it grows to the box's own minimum.
+    start = max(range(-2, 60), key=bound)
+    found = minimize_scalar(
+        lambda power: -bound(power),
+        bounds=(start - 1.5, start + 1.5),
+        method="bounded",
+        options={"xatol": 1e-13},
+    )
+    return float(row @ ball.center) + size * max(bound(start), -float(found.fun))
+
+
 def _maximum(concave: object, *, scale: float) -> float:
     """The maximum of a concave function over s >= 0, bracketed by doubling."""
     assert callable(concave)
