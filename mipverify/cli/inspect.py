@@ -67,18 +67,19 @@ def _list_solvers(*, json: bool, quiet: bool, verbose: int) -> None:
 
     terminal = Terminal(quiet=quiet, verbosity=verbose)
     if not (json or quiet):
-        terminal.result(f"{'--solver':<24}  {'version':<28}  {'solves':<12}  takes and reports")
+        terminal.result(f"{'--solver':<24}  {'version':<28}  {'solves':<26}  takes and reports")
     for backend in backends():
         if json:
             terminal.result(json_format.dumps(asdict(backend)))
             continue
         if backend.missing is not None:
             if not quiet:
-                terminal.result(f"{backend.name:<24}  not here", "dim")
+                kinds = " ".join(backend.capabilities.programs)
+                terminal.result(f"{backend.name:<24}  {'not here':<28}  {kinds}", "dim")
             continue
         able = [word for word in LISTED if getattr(backend.capabilities, word)]
         kinds = " ".join(backend.capabilities.programs)
-        terminal.result(f"{backend.name:<24}  {backend.version:<28}  {kinds:<12}  {' '.join(able)}".rstrip())
+        terminal.result(f"{backend.name:<24}  {backend.version:<28}  {kinds:<26}  {' '.join(able)}".rstrip())
 
 
 def description(network: Network) -> dict[str, object]:

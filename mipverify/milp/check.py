@@ -30,7 +30,10 @@ def violation(program: MixedIntegerProgram, point: Float64Array) -> float:
     below = (program.lower - point) / np.maximum(np.abs(_finite(program.lower)), 1.0)
     above = (point - program.upper) / np.maximum(np.abs(_finite(program.upper)), 1.0)
     fractional = np.abs(point - np.round(point))[program.integral]
-    return max(float(part.max(initial=0.0)) for part in (rows, below, above, fractional))
+    balls = np.array(
+        [(np.square(point[b.columns]).sum() - b.upper) / max(b.upper, 1.0) for b in program.balls]
+    )
+    return max(float(part.max(initial=0.0)) for part in (rows, below, above, fractional, balls))
 
 
 def _finite(values: Float64Array) -> Float64Array:
@@ -49,7 +52,15 @@ def check_program(program: MixedIntegerProgram) -> None:
         raise SolverError(f"the program is inconsistent: matrix {matrix.shape}, rows and columns {shape}")
     if program.row_upper.shape != (shape[0],):
         raise SolverError("the program is inconsistent: row bounds differ in length")
-    finite = {"matrix": matrix.data, "cost": program.cost, "offset": np.array([program.offset])}
+    if program.quadratic is not None and program.quadratic.shape != (shape[1], shape[1]):
+        raise SolverError(f"the program is inconsistent: quadratic cost {program.quadratic.shape}")
+    finite = {
+        "matrix": matrix.data,
+        "cost": program.cost,
+        "quadratic cost": np.empty(0) if program.quadratic is None else program.quadratic.data,
+        "offset": np.array([program.offset]),
+        "side of a ball": np.array([ball.upper for ball in program.balls]),
+    }
     for name, values in finite.items():
         if not np.isfinite(values).all():
             raise SolverError(f"the {name} of the program holds NaN or infinite numbers")

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mipverify.errors import QueryError
+from mipverify.milp.program import MixedIntegerProgram
+
+LINEAR = ("LP", "MILP")
+QUADRATIC = ("LP", "MILP", "QP", "MIQP", "QCP", "MIQCP")
+_FREE_QUADRATIC = "pyomo:scip_direct"
+
 
 @dataclass(frozen=True)
 class Capabilities:
     """What a backend passes on, and reports, of a solver.
 
     Attributes:
-        programs: kinds that it solves: `LP`, `MILP`, `MIQP`.
+        programs: kinds that it solves: `LP`, `MILP`, and with (convex) quadratic cost or constraints `QP`,
+            `MIQP`, `QCP`, `MIQCP`.
         start: takes a point to start from.
         cutoff: is told that only better points are wanted, and stops where there are none.
         target: stops at the first point that is good enough.
@@ -21,7 +29,7 @@ class Capabilities:
         interrupt: ends early on Ctrl-C, with what it found.
     """
 
-    programs: tuple[str, ...] = ("LP", "MILP")
+    programs: tuple[str, ...] = LINEAR
     start: bool = False
     cutoff: bool = False
     target: bool = False
@@ -47,3 +55,11 @@ class Backend:
     version: str | None
     capabilities: Capabilities
     missing: str | None = None
+
+
+def check_kind(program: MixedIntegerProgram, solver: str, capabilities: Capabilities) -> None:
+    """Raise QueryError unless the solver takes programs of this kind, naming one that does."""
+    if program.kind not in capabilities.programs:
+        able = "highs" if program.kind in LINEAR else f"{_FREE_QUADRATIC} (free: pip install pyscipopt)"
+        kinds = ", ".join(capabilities.programs)
+        raise QueryError(f"{solver} solves {kinds}, and this program is a {program.kind}: choose {able}")

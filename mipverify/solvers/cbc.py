@@ -2,7 +2,7 @@
 
 Preprocessing and cuts are off: with PuLP's defaults CBC 2.10.3 reported a wrong optimum. PuLP's `status` says
 *Optimal* after a time-out too, so `sol_status` is read; the dual bound stands only in the log. Coefficients
-pass through an MPS file with 12 decimals. CBC has no target, and takes no full start here.
+pass through an MPS file with 12 decimals. CBC has no target; it completes a start by its integer columns.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -27,7 +28,7 @@ from mipverify.milp.constant import solve_without_columns
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.result import SolveResult, Termination
 from mipverify.solvers.background import run_in_background
-from mipverify.solvers.capabilities import Capabilities
+from mipverify.solvers.capabilities import Capabilities, check_kind
 from mipverify.solvers.cutoff import apply_cutoff
 from mipverify.solvers.solver import SolveOptions
 
@@ -45,7 +46,7 @@ class CbcSolver:
         QueryError: PuLP brings no CBC for this machine.
     """
 
-    capabilities = Capabilities(cutoff=True, seed=True, threads=True, bound=True, interrupt=True)
+    capabilities = Capabilities(start=True, cutoff=True, seed=True, threads=True, bound=True, interrupt=True)
 
     def __init__(self) -> None:
         self._path = str(pulp.PULP_CBC_CMD.pulp_cbc_path)
@@ -64,6 +65,7 @@ class CbcSolver:
             SolverError: the program holds NaN.
         """
         check_program(program)
+        check_kind(program, "cbc", self.capabilities)
         if program.num_columns == 0:
             return solve_without_columns(program, self.name)
         result = self._run(program, options, ["preprocess off"])
@@ -82,6 +84,10 @@ class CbcSolver:
             log = Path(folder) / "cbc.log"
             command = _command(self._path, log, options, program, settings)
             command.tmpDir = folder
+            command.aloud = options.log
+            if options.start is not None:
+                whole = np.where(program.integral, np.round(options.start), options.start)
+                command.start = {f"v{j}": value for j, value in enumerate(whole.tolist())}
             outcome = run_in_background(lambda: problem.solve(command), command.cancel, options.stop)
             text = log.read_text(errors="replace") if log.exists() else ""
         seconds = time.perf_counter() - begin
@@ -98,6 +104,8 @@ class _Command(pulp.COIN_CMD):  # type: ignore[misc]
 
     process: subprocess.Popen[bytes] | None = None
     cancelled = False
+    aloud = False
+    start: dict[str, float] | None = None
 
     def cancel(self) -> None:
         """Ask CBC to stop; it still writes the best point it has."""
@@ -112,17 +120,26 @@ class _Command(pulp.COIN_CMD):  # type: ignore[misc]
         arguments = [f"-{option}" for option in [*self.options, *self.getOptions()]]
         words = " ".join(arguments).split()
         limit = [] if self.timeLimit is None else ["-sec", f"{self.timeLimit}"]
+        start = []
+        if self.start is not None:
+            begin = Path(solution).with_suffix(".start")
+            begin.write_text(_start_text({variables[name]: value for name, value in self.start.items()}))
+            start = ["-mips", str(begin)]
         final = ["-solve", "-printingOptions", "all", "-solution", solution]
         with Path(self.optionsDict["logPath"]).open("wb") as log:
             self.process = subprocess.Popen(
-                [self.path, mps, *limit, "-cuts", "off", *words, *final],
-                stdout=log,
+                [self.path, mps, *limit, "-cuts", "off", *words, *start, *final],
+                stdout=subprocess.PIPE if self.aloud else log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl-C reaches it through `cancel` alone
             )
             if self.cancelled:
                 self.cancel()
+            if self.process.stdout is not None:
+                for line in self.process.stdout:
+                    log.write(line)
+                    sys.stderr.write(line.decode(errors="replace"))
             code = self.process.wait()
         if code != 0 or not Path(solution).exists():
             raise pulp.PulpSolverError(f"CBC ended with exit code {code}")
@@ -153,6 +170,12 @@ def _command(
         maxNodes=options.node_limit,
         options=settings,
     )
+
+
+def _start_text(values: dict[str, float]) -> str:
+    """A point in the form of CBC's own solutions."""
+    lines = [f"{k} {name} {value!r} 0" for k, (name, value) in enumerate(values.items())]
+    return "\n".join(["Stopped on iterations - objective value 0", *lines, ""])
 
 
 def _problem(program: MixedIntegerProgram) -> tuple[Any, list[Any]]:
@@ -198,7 +221,7 @@ def _read(
 ) -> SolveResult:
     """What CBC said, in the program's own units; anything doubtful becomes ERROR."""
     valid = violation(program, point) <= POINT_TOLERANCE
-    objective = float(program.cost @ point + program.offset) if valid else None
+    objective = program.cost_at(point) if valid else None
     bound, termination = -inf, Termination.ERROR
     match = _BOUND_PATTERN.search(log)
     logged = program.offset + float(match.group(1)) if match else -inf

@@ -31,7 +31,7 @@ from mipverify.milp.result import LpResult, SolveResult, Termination
 from mipverify.milp.rows import UpperRows, append_rows
 from mipverify.milp.scaling import power_of_two
 from mipverify.solvers.background import run_in_background
-from mipverify.solvers.capabilities import Capabilities
+from mipverify.solvers.capabilities import Capabilities, check_kind
 from mipverify.solvers.cutoff import apply_cutoff
 from mipverify.solvers.solver import SolveOptions
 
@@ -77,6 +77,7 @@ class HighsSolver:
             SolverError: the program holds NaN or cannot be represented.
         """
         check_program(program)
+        check_kind(program, "highs", self.capabilities)
         if program.num_columns == 0:
             return solve_without_columns(program, self.name)
         if not program.integral.any():

@@ -1,69 +1,81 @@
-"""Any solver that Pyomo finds, as `pyomo:NAME`; the only file that imports pyomo.
+"""Any solver that Pyomo finds, as `pyomo:NAME`; only this file and `milp/pyomo_model.py` import pyomo.
 
 Pyomo passes on what its solver says, in words that differ between solvers: only clear statements are read,
-everything else is an error. Starts, seeds and cutoffs are not passed on, for they have no common name, and
-a solver inside this process can be ended by its time limit alone: Ctrl-C waits for it, `stop` is not seen.
+everything else is an error. It has two interfaces: the newer one (`highs`, `scip_direct`) reports bounds,
+nodes and reasons in words of its own, the older one what each solver's plugin makes of its log.
+
+HiGHS runs in a thread of its own: it cannot change its number of threads otherwise, and `stop` ends it. Other
+solvers inside this process are ended by their time limit or by Ctrl-C alone.
 """
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 from typing import Any
 
-import numpy as np
 import pyomo
 import pyomo.environ as pyo
-from pyomo.core.expr.numeric_expr import LinearExpression
 from pyomo.opt import SolverStatus, TerminationCondition
 
 from mipverify.errors import QueryError
 from mipverify.graph.operators import Float64Array
-from mipverify.milp.check import check_program, violation
+from mipverify.milp.check import check_program, violation, without_tiny_entries
 from mipverify.milp.constant import solve_without_columns
 from mipverify.milp.program import MixedIntegerProgram
+from mipverify.milp.pyomo_model import column_values, pyomo_model, set_column_values
 from mipverify.milp.result import SolveResult, Termination
-from mipverify.solvers.capabilities import Capabilities
+from mipverify.milp.scaling import power_of_two
+from mipverify.solvers.background import run_in_background
+from mipverify.solvers.capabilities import LINEAR, QUADRATIC, Capabilities, check_kind
 from mipverify.solvers.cutoff import apply_cutoff
+from mipverify.solvers.dialects import DIALECTS, Dialect
 from mipverify.solvers.solver import SolveOptions
 
 POINT_TOLERANCE = 1e-6
-# Conditions that are not listed are errors: they say nothing about the program.
+SMALL_ENTRY = 1e-9  # what SCIP and others take for zero
+NEWER = ("highs", "scip_direct")  # solvers asked through Pyomo's newer interface
+# Conditions of both interfaces; those that are not listed are errors: they say nothing about the program.
 TERMINATIONS = {
-    TerminationCondition.optimal: Termination.OPTIMAL,
-    TerminationCondition.globallyOptimal: Termination.OPTIMAL,
-    TerminationCondition.infeasible: Termination.INFEASIBLE,
-    TerminationCondition.unbounded: Termination.UNBOUNDED,
-    TerminationCondition.maxTimeLimit: Termination.TIME_LIMIT,
-    TerminationCondition.maxIterations: Termination.TIME_LIMIT,
-    TerminationCondition.userInterrupt: Termination.INTERRUPTED,
+    "convergenceCriteriaSatisfied": Termination.OPTIMAL,
+    "optimal": Termination.OPTIMAL,
+    "globallyOptimal": Termination.OPTIMAL,
+    "provenInfeasible": Termination.INFEASIBLE,
+    "infeasible": Termination.INFEASIBLE,
+    "unbounded": Termination.UNBOUNDED,
+    "maxTimeLimit": Termination.TIME_LIMIT,
+    "maxIterations": Termination.TIME_LIMIT,
+    "maxEvaluations": Termination.TIME_LIMIT,
+    "iterationLimit": Termination.TIME_LIMIT,
+    "interrupted": Termination.INTERRUPTED,
+    "userInterrupt": Termination.INTERRUPTED,
+    "resourceInterrupt": Termination.INTERRUPTED,
 }
-# The option that limits the time, by the solver's own name.
-_TIME_OPTIONS = {
-    "appsi_highs": "time_limit",
-    "highs": "time_limit",
-    "cbc": "sec",
-    "glpk": "tmlim",
-    "scip": "limits/time",
-    "gurobi": "TimeLimit",
-    "gurobi_direct": "TimeLimit",
-    "gurobi_persistent": "TimeLimit",
-    "appsi_gurobi": "TimeLimit",
-    "cplex": "timelimit",
-    "cplex_direct": "timelimit",
-    "appsi_cbc": "sec",
-    "xpress": "maxtime",
-    "mosek": "dparam.optimizer_max_time",
-}
-# Others leave the objective, or nothing, where the bound should be.
-_REPORTS_BOUND = ("appsi_highs", "highs", "gurobi", "gurobi_direct", "gurobi_persistent", "appsi_gurobi")
+POINTLESS = (Termination.ERROR, Termination.INFEASIBLE, Termination.CUTOFF, Termination.UNBOUNDED)
+EITHER = "infeasibleOrUnbounded"
+LIMITS = ("objectiveLimit", "minFunctionValue")  # a cutoff or a target was reached: the bound tells which
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a solver said: its condition, a bound in units of the model's objective, nodes, and a point."""
+
+    condition: str
+    bound: float
+    nodes: int
+    point: Float64Array | None
+    failed: bool = False
 
 
 class PyomoSolver:
     """A Pyomo solver as a `Solver`.
 
     Args:
-        solver: its name in Pyomo, such as `appsi_highs`, `gurobi`, `scip` or `glpk`.
+        solver: its name in Pyomo, such as `scip_direct`, `appsi_highs`, `gurobi` or `glpk`.
 
     Raises:
         QueryError: Pyomo does not know it or cannot run it here.
@@ -71,11 +83,9 @@ class PyomoSolver:
 
     def __init__(self, solver: str) -> None:
         self._solver = solver
-        if solver not in _TIME_OPTIONS:
-            known = ", ".join(_TIME_OPTIONS)
-            raise QueryError(f"unknown Pyomo solver {solver!r}: choose one of {known}")
-        if not self._factory().available(exception_flag=False):
-            raise QueryError(f"Pyomo finds no solver {solver!r} here: install it, or choose highs")
+        self._dialect = _dialect(solver)
+        if not is_available(solver):
+            raise QueryError(f"Pyomo finds no solver {solver!r} here: {_remedy(solver)}, or choose highs")
 
     @property
     def name(self) -> str:
@@ -84,115 +94,268 @@ class PyomoSolver:
 
     @property
     def capabilities(self) -> Capabilities:
-        """What passes through Pyomo in the same words for every solver."""
-        return capabilities_of(self._solver)
-
-    def _factory(self) -> Any:
-        return pyo.SolverFactory(self._solver)
+        """What passes through Pyomo to this solver."""
+        return self._dialect.capabilities
 
     def solve(self, program: MixedIntegerProgram, options: SolveOptions) -> SolveResult:
-        """Minimise a mixed-integer program (see `Solver.solve`); after Ctrl-C nothing found is kept.
+        """Minimise a program (see `Solver.solve`).
 
         Raises:
+            QueryError: the program has a quadratic part and the solver takes none.
             SolverError: the program holds NaN.
         """
         check_program(program)
+        check_kind(program, f"pyomo:{self._solver}", self.capabilities)
         if program.num_columns == 0:
             return solve_without_columns(program, self.name)
-        model = _model(program)
-        solver = self._factory()
-        if isfinite(options.time_limit):
-            least = 1 if self._solver in ("glpk", "cbc") else 1e-3  # whole seconds there
-            solver.options[_TIME_OPTIONS[self._solver]] = max(options.time_limit, least)
         begin = time.perf_counter()
+        unit = _cost_unit(program)
+        model = pyomo_model(without_tiny_entries(program, SMALL_ENTRY), cost_unit=unit)
+        left = max(0.0, options.time_limit - (time.perf_counter() - begin))
+        settings = self._settings(options, left, unit)
+        if options.start is not None and self._dialect.start:
+            set_column_values(model, options.start)
         try:
-            answer = solver.solve(model, load_solutions=False, tee=options.log)
+            with _quiet():
+                answer = self._ask(model, settings, options, left)
         except KeyboardInterrupt:
-            return self._nothing(Termination.INTERRUPTED, "interrupted", time.perf_counter() - begin)
+            answer = _Answer("userInterrupt", -inf, 0, None)
         except Exception as error:  # a solver's own exceptions are of every kind
-            return self._nothing(Termination.ERROR, f"{error}", time.perf_counter() - begin)
-        result = self._read(program, model, answer, time.perf_counter() - begin)
+            answer = _Answer(f"{type(error).__name__}: {error}", -inf, 0, None, failed=True)
+        result = self._read(program, answer, options, unit, time.perf_counter() - begin)
         return result if options.cutoff is None else apply_cutoff(result, options.cutoff)
 
-    def _nothing(self, termination: Termination, message: str, seconds: float) -> SolveResult:
-        return SolveResult(termination, None, None, -inf, 0, seconds, self.name, message)
+    def _settings(self, options: SolveOptions, left: float, unit: float) -> dict[str, Any]:
+        """The settings of one solve in the words of the solver."""
+        words = self._dialect
+        settings: dict[str | None, Any] = {
+            words.threads: options.threads,
+            words.seed: options.seed,
+            words.gap: options.relative_gap,
+        }
+        if isfinite(left):
+            # A limit of 0 means none to some: the least that all of them take.
+            settings[words.time] = max(1, round(left)) if words.whole_seconds else max(left, 1e-2)
+        if options.node_limit is not None:
+            settings[words.nodes] = options.node_limit
+        if options.cutoff is not None:
+            settings[words.cutoff] = options.cutoff / unit
+        if options.target is not None:
+            settings[words.target] = options.target / unit
+        return {**words.fixed, **{name: value for name, value in settings.items() if name is not None}}
 
-    def _read(self, program: MixedIntegerProgram, model: Any, answer: Any, seconds: float) -> SolveResult:
-        condition, status = answer.solver.termination_condition, answer.solver.status
-        termination = TERMINATIONS.get(condition, Termination.ERROR)
-        message = f"{status}: {condition}"
-        if termination is Termination.INFEASIBLE:  # with status *error*, in some interfaces
-            return SolveResult(termination, None, None, inf, 0, seconds, self.name, message)
-        if termination is Termination.ERROR or status in (SolverStatus.error, SolverStatus.unknown):
-            return self._nothing(Termination.ERROR, message, seconds)
-        point = _point(model, answer)
+    def _ask(self, model: Any, settings: dict[str, Any], options: SolveOptions, left: float) -> _Answer:
+        if self._solver in NEWER:
+            from pyomo.contrib.solver.common.factory import SolverFactory
+
+            solver = SolverFactory(self._solver)
+            ask: Callable[[], _Answer] = lambda: self._ask_newer(solver, model, settings, options)  # noqa: E731
+        else:
+            solver = pyo.SolverFactory(self._solver)
+            ask = lambda: self._ask_older(solver, model, settings, options, left)  # noqa: E731
+        if self._solver not in ("highs", "appsi_highs"):
+            return ask()
+        outcome = run_in_background(ask, lambda: _cancel(solver), options.stop)
+        if outcome.error is not None:
+            raise outcome.error
+        assert outcome.value is not None
+        answer = outcome.value
+        if outcome.cancelled and answer.condition not in ("convergenceCriteriaSatisfied", "optimal"):
+            answer = replace(answer, condition="interrupted", failed=False)
+        return answer
+
+    def _ask_newer(self, solver: Any, model: Any, settings: dict[str, Any], options: SolveOptions) -> _Answer:
+        starts = {}
+        if options.start is not None and self._dialect.start:
+            starts = {self._dialect.start: True}
+        said = solver.solve(
+            model,
+            load_solutions=False,
+            raise_exception_on_nonoptimal_result=False,
+            tee=options.log,
+            solver_options=settings,
+            **starts,
+        )
+        loader, point = said.solution_loader, None
+        if said.solution_status.name in ("feasible", "optimal"):
+            for variable, value in loader.get_vars(list(model.v.values())).items():
+                variable.set_value(value, skip_validation=True)
+            point = column_values(model)
+        info = said.extra_info
+        nodes = info.get("NNodes") or info.get("mip_node_count") or 0
+        bound = _number(said.objective_bound)
+        return _Answer(said.termination_condition.name, bound, max(0, int(_plain(nodes))), point)
+
+    def _ask_older(
+        self, solver: Any, model: Any, settings: dict[str, Any], options: SolveOptions, left: float
+    ) -> _Answer:
+        for name, value in settings.items():
+            solver.options[name] = value
+        extra: dict[str, Any] = {}
+        if options.start is not None and self._dialect.start:
+            extra[self._dialect.start] = True
+        if self._dialect.time is None and isfinite(left):
+            extra["timelimit"] = max(left, 1.0)
+        begin = time.perf_counter()
+        said = solver.solve(model, load_solutions=False, tee=options.log, **extra)
+        condition, status = said.solver.termination_condition, said.solver.status
+        if self._dialect.executable and time.perf_counter() - begin >= 0.95 * left:
+            # Pyomo's reader of CBC's log says *optimal* of the point at which time ran out.
+            condition = TerminationCondition.maxTimeLimit
+        failed = status in (SolverStatus.error, SolverStatus.unknown)
+        failed = failed and str(condition) not in ("infeasible", EITHER, *LIMITS)
+        point = None
+        if len(said.solution) > 0 and not failed:
+            model.solutions.load_from(said)
+            point = column_values(model)
+        bound = _number(said.problem.lower_bound) if self._dialect.bound else -inf
+        return _Answer(str(condition), bound, 0, point, failed)
+
+    def _read(
+        self,
+        program: MixedIntegerProgram,
+        answer: _Answer,
+        options: SolveOptions,
+        unit: float,
+        seconds: float,
+    ) -> SolveResult:
+        """The answer in the program's own units; anything doubtful becomes ERROR."""
+        message, bound = answer.condition, answer.bound * unit
+        point = answer.point
         if point is not None and violation(program, point) > POINT_TOLERANCE:
+            message += f", but its point violates the program by {violation(program, point):.3g}"
             point = None
-        if point is None and termination is Termination.OPTIMAL:
-            return self._nothing(Termination.ERROR, f"{message}, but without a valid point", seconds)
-        objective = None if point is None else float(program.cost @ point + program.offset)
-        bound = _number(answer.problem.lower_bound) if self._solver in _REPORTS_BOUND else -inf
-        if termination is Termination.OPTIMAL and objective is not None:
-            bound = min(objective, bound if isfinite(bound) else objective)
-        return SolveResult(termination, point, objective, bound, 0, seconds, self.name, message)
+        objective = None if point is None else program.cost_at(point)
+        termination = _termination(program, answer, options, objective, bound)
+        if termination is Termination.OPTIMAL and objective is None:
+            termination = Termination.ERROR
+        if termination is Termination.ERROR or termination is Termination.UNBOUNDED:
+            bound = -inf
+        if termination in POINTLESS:
+            point, objective = None, None
+        if termination in (Termination.INFEASIBLE, Termination.CUTOFF):
+            bound = inf  # `apply_cutoff` takes what is beyond the cutoff away
+        if objective is not None:
+            known = isfinite(bound) or termination is not Termination.OPTIMAL
+            bound = min(objective, bound) if known else objective
+        return SolveResult(
+            termination=termination,
+            point=point,
+            objective=objective,
+            dual_bound=bound,
+            nodes=answer.nodes,
+            seconds=seconds,
+            solver=self.name,
+            message=message,
+        )
+
+
+def _termination(
+    program: MixedIntegerProgram,
+    answer: _Answer,
+    options: SolveOptions,
+    objective: float | None,
+    bound: float,
+) -> Termination:
+    if answer.failed:
+        return Termination.ERROR
+    if answer.condition == EITHER:
+        return Termination.INFEASIBLE if _is_bounded(program) else Termination.ERROR
+    if answer.condition in LIMITS:
+        # The bound is in units that were divided and multiplied: the last bits may differ.
+        if options.cutoff is not None and bound >= options.cutoff - 1e-9 * max(1.0, abs(options.cutoff)):
+            return Termination.CUTOFF
+        reached = options.target is not None and objective is not None and objective <= options.target + 1e-9
+        return Termination.TARGET if reached else Termination.ERROR
+    return TERMINATIONS.get(answer.condition, Termination.ERROR)
+
+
+def _is_bounded(program: MixedIntegerProgram) -> bool:
+    sides = (program.lower, program.upper)
+    return all(bool((abs(side) < inf).all()) for side in sides)
+
+
+def _cost_unit(program: MixedIntegerProgram) -> float:
+    largest = float(abs(program.cost).max(initial=0.0))
+    if program.quadratic is not None and program.quadratic.nnz:
+        largest = max(largest, float(abs(program.quadratic.data).max()) / 2)
+    return float(power_of_two(largest)) if largest > 0 else 1.0
+
+
+def _dialect(solver: str) -> Dialect:
+    if solver in DIALECTS:
+        return DIALECTS[solver]
+    if solver.startswith("_") or solver not in list(pyo.SolverFactory):
+        raise QueryError(f"unknown Pyomo solver {solver!r}: choose one of {', '.join(DIALECTS)}")
+    able = getattr(_quietly(lambda: pyo.SolverFactory(solver)), "has_capability", lambda _: False)
+    if not able("linear") or not able("integer"):
+        raise QueryError(f"Pyomo's {solver!r} takes no integer variables: choose highs or pyomo:scip_direct")
+    quadratic = able("quadratic_objective") and able("quadratic_constraint")
+    return Dialect(programs=QUADRATIC if quadratic else LINEAR)
+
+
+def is_available(solver: str) -> bool:
+    """Whether Pyomo can run it here."""
+
+    def ask() -> bool:
+        if solver in NEWER:
+            from pyomo.contrib.solver.common.factory import SolverFactory
+
+            return bool(SolverFactory(solver).available())
+        return bool(pyo.SolverFactory(solver).available(exception_flag=False))
+
+    return bool(_quietly(ask))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Pyomo's warnings about what is read here anyway."""
+    logger = logging.getLogger("pyomo")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _quietly(ask: Callable[[], Any]) -> Any:
+    """What Pyomo answers; None where it raises, as some plugins do without their program."""
+    with _quiet():
+        try:
+            return ask()
+        except Exception:
+            return None
+
+
+def _cancel(solver: Any) -> None:
+    model = getattr(solver, "_solver_model", None)
+    if model is not None:
+        model.cancelSolve()
+
+
+def _remedy(solver: str) -> str:
+    executable = _dialect(solver).executable
+    if executable is not None:
+        return f"put its program {executable!r} on the PATH"
+    if solver.startswith("scip"):
+        return "pip install pyscipopt"
+    return "install it"
 
 
 def known_solvers() -> tuple[str, ...]:
-    """Names of the solvers whose time limit can be passed on, in Pyomo's words."""
-    return tuple(_TIME_OPTIONS)
+    """Names of the solvers whose settings are known here, in Pyomo's words."""
+    return tuple(DIALECTS)
 
 
 def capabilities_of(solver: str) -> Capabilities:
     """Of the Pyomo solver of this name, installed or not."""
-    return Capabilities(bound=solver in _REPORTS_BOUND)
+    return _dialect(solver).capabilities
 
 
-def _model(program: MixedIntegerProgram) -> Any:
-    """The program as a Pyomo model with variables v[0], v[1], ..."""
-    model = pyo.ConcreteModel()
-    model.v = pyo.Var(range(program.num_columns))
-    variables = [model.v[j] for j in range(program.num_columns)]
-    for variable, low, up, integral in zip(
-        variables, program.lower.tolist(), program.upper.tolist(), program.integral.tolist(), strict=True
-    ):
-        variable.setlb(low if isfinite(low) else None)
-        variable.setub(up if isfinite(up) else None)
-        if integral:
-            variable.domain = pyo.Integers
-    # Every column is named in the objective, so that none is lost that no row mentions.
-    model.cost = pyo.Objective(
-        expr=LinearExpression(
-            constant=program.offset, linear_coefs=program.cost.tolist(), linear_vars=variables
-        )
-    )
-    model.rows = pyo.ConstraintList()
-    indptr, indices = program.matrix.indptr.tolist(), program.matrix.indices.tolist()
-    data = program.matrix.data.tolist()
-    for i, (low, up) in enumerate(zip(program.row_lower.tolist(), program.row_upper.tolist(), strict=True)):
-        part = slice(indptr[i], indptr[i + 1])
-        if part.start == part.stop:
-            _add_empty_row(model, variables[0], low, up)
-            continue
-        body = LinearExpression(
-            constant=0.0, linear_coefs=data[part], linear_vars=[variables[j] for j in indices[part]]
-        )
-        model.rows.add((low if isfinite(low) else None, body, up if isfinite(up) else None))
-    return model
-
-
-def _add_empty_row(model: Any, variable: Any, low: float, up: float) -> None:
-    """Pyomo refuses constraints without variables: one that 0 violates makes the model infeasible."""
-    if not low <= 0 <= up:
-        nothing = LinearExpression(constant=0.0, linear_coefs=[0.0], linear_vars=[variable])
-        model.rows.add((1.0, nothing, None))
-
-
-def _point(model: Any, answer: Any) -> Float64Array | None:
-    if len(answer.solution) == 0:
-        return None
-    model.solutions.load_from(answer)
-    values = [model.v[j].value for j in range(len(model.v))]
-    return None if any(value is None for value in values) else np.array(values, dtype=np.float64)
+def _plain(value: Any) -> float:
+    value = value.value() if hasattr(value, "value") and callable(value.value) else value
+    return float(value)
 
 
 def _number(value: object) -> float:

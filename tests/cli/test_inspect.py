@@ -51,7 +51,10 @@ def test_solvers_are_listed_with_what_they_can_do(invoke: Invoke) -> None:
     assert {row["name"] for row in described} == {name for name in lines if name != "--solver"}
     for row in described:
         assert (row["version"] is None) == (row["missing"] is not None)
-        assert row["capabilities"]["programs"] == ["LP", "MILP"]
+        assert row["capabilities"]["programs"][:2] == ["LP", "MILP"]
+    quadratic = {row["name"] for row in described if "MIQP" in row["capabilities"]["programs"]}
+    assert "pyomo:scip_direct" in quadratic
+    assert quadratic.isdisjoint({"highs", "cbc", "pyomo:highs", "pyomo:glpk"})
     nothing = invoke("inspect")
     assert nothing.exit_code == 2
     assert "--solvers" in nothing.stderr

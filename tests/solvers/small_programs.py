@@ -7,9 +7,10 @@ from itertools import product
 
 import numpy as np
 from scipy import sparse
-from scipy.optimize import linprog
+from scipy.optimize import linprog, minimize
 
-from mipverify.milp.program import MixedIntegerProgram
+from mipverify.milp.check import violation
+from mipverify.milp.program import MixedIntegerProgram, SquaresRow
 
 
 def program(
@@ -95,3 +96,70 @@ def enumerated_optimum(program: MixedIntegerProgram) -> float | None:
             value = float(result.fun) + program.offset
             best = value if best is None else min(best, value)
     return best
+
+
+def random_quadratic_program(rng: np.random.Generator) -> MixedIntegerProgram:
+    """A `random_program` with a convex quadratic cost, or a ball around the origin, or both."""
+    linear = random_program(rng)
+    columns = linear.num_columns
+    half = np.round(rng.normal(size=(columns, columns)), 1)
+    quadratic = sparse.csr_array(np.round(half @ half.T, 2) + 1e-6 * np.eye(columns))
+    ball = SquaresRow(np.flatnonzero(rng.random(columns) < 0.7), float(np.round(rng.uniform(0.3, 3), 2)))
+    wanted = rng.integers(0, 3)
+    return replace(
+        linear,
+        quadratic=quadratic if wanted != 1 else None,
+        balls=(ball,) if wanted != 0 else (),
+    )
+
+
+def enumerated_convex_optimum(program: MixedIntegerProgram) -> tuple[float | None, float]:
+    """The optimum of a program with quadratic parts by SLSQP for all integer values; None if infeasible.
+
+    The second number is the least violation of the constraints that was found: programs for which it is
+    small, but not zero, are too close to call.
+    """
+    choices = [
+        range(int(low), int(up) + 1) if integral else (None,)
+        for low, up, integral in zip(program.lower, program.upper, program.integral, strict=True)
+    ]
+    best, least = None, np.inf
+    for values in product(*choices):
+        fixed = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        low = np.where(np.isnan(fixed), program.lower, fixed)
+        up = np.where(np.isnan(fixed), program.upper, fixed)
+        for start in (low, up, (low + up) / 2):
+            point = _convex_minimum(program, low, up, start)
+            least = min(least, violation(program, point))
+            if violation(program, point) <= 1e-7:
+                value = program.cost_at(point)
+                best = value if best is None else min(best, value)
+    return best, least
+
+
+def _convex_minimum(
+    program: MixedIntegerProgram, low: np.ndarray, up: np.ndarray, start: np.ndarray
+) -> np.ndarray:
+    matrix = program.matrix.toarray()
+    constraints = []
+    for row, least, most in zip(matrix, program.row_lower, program.row_upper, strict=True):
+        if least == most:
+            constraints.append({"type": "eq", "fun": lambda v, r=row, b=most: r @ v - b})
+            continue
+        if np.isfinite(most):
+            constraints.append({"type": "ineq", "fun": lambda v, r=row, b=most: b - r @ v})
+        if np.isfinite(least):
+            constraints.append({"type": "ineq", "fun": lambda v, r=row, b=least: r @ v - b})
+    constraints += [
+        {"type": "ineq", "fun": lambda v, b=ball: b.upper - np.square(v[b.columns]).sum()}
+        for ball in program.balls
+    ]
+    found = minimize(
+        program.cost_at,
+        start,
+        bounds=list(zip(low, up, strict=True)),
+        constraints=constraints,
+        method="SLSQP",
+        options={"maxiter": 300, "ftol": 1e-12},
+    )
+    return np.clip(found.x, low, up)
