@@ -42,6 +42,7 @@ class Network:
         notices: what the user should know about the import, one sentence each.
         softmax_dropped: whether the file returns probabilities where `graph` and `deployed` return logits.
         normalization: what `run` does to raw inputs before `deployed` sees them.
+        source: the ONNX file as it was given (unpacked, if it was compressed); what certificates are about.
     """
 
     graph: Graph
@@ -51,6 +52,7 @@ class Network:
     notices: tuple[str, ...] = ()
     softmax_dropped: bool = False
     normalization: Normalization | None = None
+    source: bytes = b""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -112,7 +114,7 @@ def load_network(
     from mipverify.frontend.onnx_import import import_graph
     from mipverify.frontend.onnx_model import open_model
 
-    proto, name = _read(source, input_shape)
+    proto, name, content = _read(source, input_shape)
     model = open_model(proto, input_shape)
     raw = import_graph(model)
     graph = simplify(raw)
@@ -135,23 +137,27 @@ def load_network(
         model.notices,
         model.scores.softmax_dropped,
         normalization,
+        content,
     )
 
 
 def _read(
     source: str | Path | onnx.ModelProto | nn.Module, input_shape: Sequence[int] | None
-) -> tuple[onnx.ModelProto, str]:
+) -> tuple[onnx.ModelProto, str, bytes]:
+    """The checked model, its name, and the file that it was read from or would be."""
     import onnx
 
     from mipverify.frontend.onnx_file import prepare_model, read_model
 
     if isinstance(source, (str, Path)):
         path = Path(source)
-        return read_model(path), path.name.removesuffix(".gz").removesuffix(".onnx")
+        proto, content = read_model(path)
+        return proto, path.name.removesuffix(".gz").removesuffix(".onnx"), content
     if isinstance(source, onnx.ModelProto):
         copy = onnx.ModelProto()
         copy.CopyFrom(source)
-        return prepare_model(copy, "the ONNX model", None), source.graph.name or "network"
+        content = source.SerializeToString()
+        return prepare_model(copy, "the ONNX model", None), source.graph.name or "network", content
     # A torch module can only be given once torch is imported.
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.nn.Module):
@@ -161,7 +167,8 @@ def _read(
             raise QueryError(
                 "a torch module does not tell its input shape: give input_shape, e.g. (1, 28, 28)"
             )
-        return export_module(source, input_shape), type(source).__name__
+        exported = export_module(source, input_shape)
+        return exported, type(source).__name__, exported.SerializeToString()
     raise ModelError(
         f"cannot load a network from {type(source).__name__}: "
         "give a path, an onnx.ModelProto or a torch module"

@@ -13,8 +13,12 @@ from mipverify.errors import ModelError
 OLDEST_OPSET = 8
 
 
-def read_model(path: Path) -> onnx.ModelProto:
-    """The checked model in `path` (.onnx or .onnx.gz), external weights included; ModelError otherwise."""
+def read_model(path: Path) -> tuple[onnx.ModelProto, bytes]:
+    """The checked model in `path` (.onnx or .onnx.gz), external weights included, and the bytes of the file.
+
+    Raises:
+        ModelError: there is none.
+    """
     if not path.exists():
         raise ModelError(f"no such network file: {path}")
     if path.is_dir():
@@ -25,7 +29,7 @@ def read_model(path: Path) -> onnx.ModelProto:
             content = gzip.decompress(content)
     except (OSError, EOFError) as error:
         raise ModelError(f"cannot read {path}: {error}") from error
-    return prepare_model(parse_model(content, str(path)), str(path), path.parent)
+    return prepare_model(parse_model(content, str(path)), str(path), path.parent), content
 
 
 def parse_model(content: bytes, origin: str) -> onnx.ModelProto:
