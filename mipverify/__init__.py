@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mipverify.frontend.network import Network
     from mipverify.frontend.network import load_network as load
     from mipverify.frontend.vnnlib.property import Property, load_property, read_property
+    from mipverify.problem.output import output
     from mipverify.runs.api import certify, certify_batch, distance_batch, minimal_distortion
     from mipverify.runs.properties import verify_property
     from mipverify.verify.certificate import Certificate, Evidence, Status
@@ -47,6 +48,7 @@ __all__ = [
     "load_dataset",
     "load_property",
     "minimal_distortion",
+    "output",
     "read_property",
     "record_of",
     "verify_property",
@@ -71,6 +73,7 @@ _HOMES = {
     "load_dataset": ("mipverify.frontend.datasets", "load_dataset"),
     "load_property": ("mipverify.frontend.vnnlib.property", "load_property"),
     "minimal_distortion": ("mipverify.runs.api", "minimal_distortion"),
+    "output": ("mipverify.problem.output", "output"),
     "read_property": ("mipverify.frontend.vnnlib.property", "read_property"),
     "record_of": ("mipverify.verify.record", "record_of"),
     "verify_property": ("mipverify.runs.properties", "verify_property"),
