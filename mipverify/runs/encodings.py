@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike
 from mipverify.encoding.encode import Encoding, Objective
 from mipverify.errors import QueryError
 from mipverify.frontend.network import Network
+from mipverify.problem.criterion import Criterion, Output
 from mipverify.problem.norm import Norm
+from mipverify.problem.query import Reading
 from mipverify.verify.encoded import encode_query
 from mipverify.verify.engine import Engine
 from mipverify.verify.options import VerifyOptions
@@ -20,13 +22,15 @@ from mipverify.verify.questions import Domain, questions
 def encode(
     network: Network,
     x: ArrayLike,
-    label: int,
+    label: int | None = None,
     *,
     eps: float | None = None,
     norm: str | Norm = Norm.LINF,
     objective: str | Objective | None = None,
     targets: Iterable[int] | None = None,
     alpha: float = 0.0,
+    reading: str | Reading = Reading.LABEL,
+    output: Output = None,
     domain: Domain = (0.0, 1.0),
     quadratic: bool = True,
     options: VerifyOptions | None = None,
@@ -36,13 +40,15 @@ def encode(
     Args:
         network: from `mipverify.load`.
         x: input in raw units, n values.
-        label: the class to be kept.
+        label: the class to be kept; needed unless a condition on outputs names none.
         eps: radius of the closed ball, in raw input units; None for the whole domain.
         norm: the distance.
         objective: `decide` (any unsafe point; the default with a radius), `closest` (the closest one; the
             default without) or `worst` (the largest margin in the ball, unsafe or not).
         targets: classes that count as wrong; None for all but the label.
-        alpha: margin by which a target must reach the label.
+        alpha: margin by which a target must win.
+        reading: `label` if a target must beat the label, `argmax` if it must beat every other class.
+        output: a condition on outputs that must hold, in place of the class.
         domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
         quadratic: whether an l2 ball or distance is written as it is, for solvers of MIQP; else by tangents.
         options: how neurons are bounded: `bounds`, `device`, `threads`, and `time_limit` for it.
@@ -58,12 +64,11 @@ def encode(
     (query,) = questions(
         network.graph,
         np.asarray(x)[None],
-        [label],
+        None if label is None else [label],
         radius=radius,
         norm=norm,
-        targets=targets,
-        alpha=alpha,
         domain=domain,
+        criterion=Criterion.of(targets=targets, alpha=alpha, reading=reading, output=output),
     )
     options = options or VerifyOptions()
     engine = Engine(network, options)
