@@ -162,8 +162,6 @@ def ask(network: mipverify.Network, chosen: argparse.Namespace) -> list[Query]:
         labels[right],
         radius=np.inf,
         norm=Norm.parse(chosen.norm),
-        targets=None,
-        alpha=0.0,
         domain=(0.0, 1.0),
     )
 

@@ -120,8 +120,6 @@ def measure(network: mipverify.Network, chosen: argparse.Namespace) -> Iterator[
                         labels,  # type: ignore[arg-type]
                         radius=radius,
                         norm=Norm.LINF,
-                        targets=None,
-                        alpha=0.0,
                         domain=(0.0, 1.0),
                     )
 

@@ -45,9 +45,7 @@ def certify_by_the_book(
 ) -> Iterator[mipverify.Certificate]:
     """A verdict at radius eps for every sample, in order."""
     engine = Engine(network, options)
-    asked = questions(
-        network.graph, points, labels, radius=eps, norm=norm, targets=None, alpha=0.0, domain=(0.0, 1.0)
-    )
+    asked = questions(network.graph, points, labels, radius=eps, norm=norm, domain=(0.0, 1.0))
     for query, label in zip(asked, labels, strict=True):
         case = Case(
             query=query,

@@ -13,12 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mipverify.encoding.encode import Encoding
     from mipverify.frontend.dataset import Dataset
     from mipverify.frontend.datasets import load_dataset
     from mipverify.frontend.network import Network
     from mipverify.frontend.network import load_network as load
     from mipverify.frontend.vnnlib.property import Property, load_property, read_property
+    from mipverify.problem.output import output
     from mipverify.runs.api import certify, certify_batch, distance_batch, minimal_distortion
+    from mipverify.runs.encodings import encode
     from mipverify.runs.properties import verify_property
     from mipverify.verify.certificate import Certificate, Evidence, Status
     from mipverify.verify.options import VerifyOptions
@@ -30,6 +33,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Certificate",
     "Dataset",
+    "Encoding",
     "Evidence",
     "Network",
     "Property",
@@ -43,10 +47,12 @@ __all__ = [
     "certify",
     "certify_batch",
     "distance_batch",
+    "encode",
     "load",
     "load_dataset",
     "load_property",
     "minimal_distortion",
+    "output",
     "read_property",
     "record_of",
     "verify_property",
@@ -55,6 +61,7 @@ __all__ = [
 _HOMES = {
     "Certificate": ("mipverify.verify.certificate", "Certificate"),
     "Dataset": ("mipverify.frontend.dataset", "Dataset"),
+    "Encoding": ("mipverify.encoding.encode", "Encoding"),
     "Evidence": ("mipverify.verify.certificate", "Evidence"),
     "Network": ("mipverify.frontend.network", "Network"),
     "Property": ("mipverify.frontend.vnnlib.property", "Property"),
@@ -67,10 +74,12 @@ _HOMES = {
     "certify": ("mipverify.runs.api", "certify"),
     "certify_batch": ("mipverify.runs.api", "certify_batch"),
     "distance_batch": ("mipverify.runs.api", "distance_batch"),
+    "encode": ("mipverify.runs.encodings", "encode"),
     "load": ("mipverify.frontend.network", "load_network"),
     "load_dataset": ("mipverify.frontend.datasets", "load_dataset"),
     "load_property": ("mipverify.frontend.vnnlib.property", "load_property"),
     "minimal_distortion": ("mipverify.runs.api", "minimal_distortion"),
+    "output": ("mipverify.problem.output", "output"),
     "read_property": ("mipverify.frontend.vnnlib.property", "read_property"),
     "record_of": ("mipverify.verify.record", "record_of"),
     "verify_property": ("mipverify.runs.properties", "verify_property"),

@@ -22,6 +22,16 @@ def test_the_python_example_runs() -> None:
     assert done.stdout.splitlines()[0].startswith("verified 0.05 ")
 
 
+def test_the_pyomo_example_runs() -> None:
+    page = (ROOT / "docs" / "pyomo.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", block], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("0.1485")
+
+
 def test_the_first_command_verifies_the_bundled_network() -> None:
     [command] = re.findall(r"\.venv/bin/mipverify (.*)", README)
     out, errors = (process := start(*command.split())).communicate()

@@ -77,7 +77,8 @@ def _batch(
     workers: int,
 ) -> Generator[Certificate]:
     points = samples.points[positions.start : positions.stop]
-    labels = samples.labels[positions.start : positions.stop]
+    labels = None if samples.labels is None else samples.labels[positions.start : positions.stop]
+    criterion = question.criterion
     if question.eps is None:
         return distance_batch(
             network,
@@ -85,8 +86,10 @@ def _batch(
             labels,
             norm=question.norm,
             radius=question.radius,
-            targets=question.targets,
-            alpha=question.alpha,
+            targets=criterion.targets,
+            alpha=criterion.alpha,
+            reading=criterion.reading,
+            output=criterion.output,
             domain=question.domain,
             options=options,
             workers=workers,
@@ -97,8 +100,10 @@ def _batch(
         labels,
         eps=question.eps,
         norm=question.norm,
-        targets=question.targets,
-        alpha=question.alpha,
+        targets=criterion.targets,
+        alpha=criterion.alpha,
+        reading=criterion.reading,
+        output=criterion.output,
         domain=question.domain,
         options=options,
         workers=workers,

@@ -16,6 +16,7 @@ from mipverify.cli import parsing
 from mipverify.verify.options import VerifyOptions
 
 if TYPE_CHECKING:
+    from mipverify.problem.criterion import Criterion
     from mipverify.problem.norm import Norm
 
 A = TypeVar("A")
@@ -29,16 +30,14 @@ class Question:
         norm: the distance.
         eps: radius of a verdict; None to ask for the distance itself.
         radius: for a distance, how far to search.
-        targets: classes that count as wrong; None for all but the label.
-        alpha: margin by which a target must beat the label.
+        criterion: when outputs count as unsafe.
         domain: range of every input; None without limits.
     """
 
     norm: Norm
     eps: float | None
     radius: float
-    targets: tuple[int, ...] | None
-    alpha: float
+    criterion: Criterion
     domain: tuple[float, float] | None
 
 
@@ -50,6 +49,8 @@ class SampleArguments:
     norm: cli.NormOption = "linf"
     targets: cli.TargetsOption = None
     alpha: cli.AlphaOption = "0"
+    reading: cli.ReadingOption = "label"
+    output: cli.HoldsOption = None
     domain: cli.DomainOption = "0,1"
     data: cli.DataOption = None
     label: cli.LabelOption = None
@@ -78,14 +79,20 @@ class SampleArguments:
 
     def question(self) -> Question:
         """What is asked; QueryError for a malformed number, norm or list."""
+        from mipverify.problem.criterion import Criterion
         from mipverify.problem.norm import Norm
 
+        criterion = Criterion.of(
+            targets=parsing.classes(self.targets, "--targets") if self.targets is not None else None,
+            alpha=parsing.radius(self.alpha, "--alpha"),
+            reading=self.reading,
+            output=self.output or None,
+        )
         return Question(
             norm=Norm.parse(self.norm),
             eps=None,
             radius=math.inf,
-            targets=parsing.classes(self.targets, "--targets") if self.targets is not None else None,
-            alpha=parsing.radius(self.alpha, "--alpha"),
+            criterion=criterion,
             domain=parsing.interval(self.domain, "--domain"),
         )
 

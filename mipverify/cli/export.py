@@ -13,6 +13,7 @@ from mipverify.cli import parsing
 from mipverify.cli.arguments import Question, SampleArguments, takes
 from mipverify.cli.exit_codes import ExitCode
 from mipverify.errors import QueryError
+from mipverify.problem.query import Reading
 
 if TYPE_CHECKING:
     from mipverify.frontend.network import Network
@@ -48,6 +49,8 @@ class ExportArguments:
     norm: cli.NormOption = "linf"
     targets: cli.TargetsOption = None
     alpha: cli.AlphaOption = "0"
+    reading: cli.ReadingOption = "label"
+    output: cli.HoldsOption = None
     domain: cli.DomainOption = "0,1"
     data: cli.DataOption = None
     label: cli.LabelOption = None
@@ -68,6 +71,8 @@ class ExportArguments:
             norm=self.norm,
             targets=self.targets,
             alpha=self.alpha,
+            reading=self.reading,
+            output=self.output,
             domain=self.domain,
             data=self.data,
             label=self.label,
@@ -103,8 +108,7 @@ def export(arguments: ExportArguments) -> None:
         samples.labels,
         radius=radius,
         norm=question.norm,
-        targets=question.targets,
-        alpha=question.alpha,
+        criterion=question.criterion,
         domain=question.domain,
     )
     title = _title(arguments, network, query, question, samples.dataset.name)
@@ -113,10 +117,15 @@ def export(arguments: ExportArguments) -> None:
 
 
 def _title(arguments: ExportArguments, network: Network, query: Query, question: Question, data: str) -> str:
-    margin = f" by {question.alpha:g} or more" if question.alpha else ""
+    criterion = question.criterion
+    margin = f" by {criterion.alpha:g} or more" if criterion.alpha else ""
+    what = f"is class {query.label} beaten{margin}"
+    if criterion.output is not None:
+        what = f"does {criterion.output} fail"
+    elif criterion.reading is Reading.ARGMAX:
+        what = f"does a class other than {query.label} beat all others{margin}"
     return (
-        f"Sample {arguments.index} of {data}, network {network.name}: "
-        f"is class {query.label} beaten{margin}\n"
+        f"Sample {arguments.index} of {data}, network {network.name}: {what}\n"
         f"within {question.norm} distance {arguments.eps} of the input?"
     )
 

@@ -28,8 +28,26 @@ TargetsOption = Annotated[
 ]
 AlphaOption = Annotated[
     str,
+    typer.Option("--alpha", metavar="A", help="Margin by which a target must win.", rich_help_panel=QUERY),
+]
+ReadingOption = Annotated[
+    str,
     typer.Option(
-        "--alpha", metavar="A", help="Margin by which a target must beat the label.", rich_help_panel=QUERY
+        "--reading",
+        metavar="READING",
+        help="A target wins if it beats the label (label), or every other class (argmax).",
+        rich_help_panel=QUERY,
+    ),
+]
+HoldsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        metavar="CONDITION",
+        help="What must hold of the outputs, in place of the class: 'y0 - y3 <= 0.5', with and, or, not; "
+        "all of several. It fails where both sides are equal.",
+        rich_help_panel=QUERY,
+        show_default=False,
     ),
 ]
 DomainOption = Annotated[

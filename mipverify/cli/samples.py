@@ -31,14 +31,14 @@ class Samples:
         dataset: where they come from.
         indices: their positions in it, [k].
         points: the inputs in raw units, float64 [k, n].
-        labels: [k].
+        labels: [k]; None where they play no role.
         labelled: whether the labels are the data's or the user's, not the network's own predictions.
     """
 
     dataset: Dataset
     indices: tuple[int, ...]
     points: Float64Array
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
     labelled: bool
 
     def __len__(self) -> int:
@@ -53,20 +53,20 @@ def choose_samples(
     Raises:
         InputError: no such data or samples, labels or values out of range, a missing normalisation.
     """
-    dataset = load_dataset(arguments.data, input_size=network.graph.input_size)
+    wanted = question.criterion.needs_label
+    dataset = load_dataset(arguments.data, input_size=network.graph.input_size, labelled=wanted)
     chosen_by = f" (chosen for {network.graph.input_size} inputs)" if arguments.data is None else ""
     terminal.note(f"data: {dataset.name}{chosen_by}: {dataset.description}")
     points, notice = flat_inputs(dataset, network.graph.input_shape)
     if notice:
         terminal.note(f"data: {notice}")
-    if dataset.labels is not None:
+    if dataset.labels is not None and wanted:
         _check_accuracy(network, dataset.labels, points, arguments, terminal)
     indices = _indices(arguments, len(dataset))
     chosen = points[list(indices)]
-    labels = _labels(network, dataset, indices, chosen, arguments, terminal)
-    samples = Samples(
-        dataset, indices, chosen, labels, dataset.labels is not None or arguments.label is not None
-    )
+    labels = _labels(network, dataset, indices, chosen, arguments, terminal) if wanted else None
+    labelled = wanted and (dataset.labels is not None or arguments.label is not None)
+    samples = Samples(dataset, indices, chosen, labels, labelled)
     _check_labels(samples, network.graph.output_size)
     _check_domain(samples, question)
     return _without_own_target(samples, question, terminal)
@@ -115,6 +115,8 @@ def _labels(
 
 
 def _check_labels(samples: Samples, classes: int) -> None:
+    if samples.labels is None:
+        return
     wrong = np.flatnonzero((samples.labels < 0) | (samples.labels >= classes))
     if wrong.size:
         first = int(wrong[0])
@@ -139,8 +141,8 @@ def _check_domain(samples: Samples, question: Question) -> None:
 
 def _without_own_target(samples: Samples, question: Question, terminal: Terminal) -> Samples:
     """Leave out samples whose label is the only target: there is nothing to ask of them."""
-    targets = question.targets
-    if targets is None or len(targets) > 1:
+    targets = question.criterion.targets
+    if targets is None or len(targets) > 1 or samples.labels is None:
         return samples
     kept = np.flatnonzero(samples.labels != targets[0])
     if not kept.size:

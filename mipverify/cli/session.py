@@ -157,9 +157,10 @@ def _record(session: Session, position: int, answer: Certificate | Exception, se
         known = isinstance(answer, MipverifyError)
         return error_record(
             index,
-            int(session.samples.labels[position]),
+            None if session.samples.labels is None else int(session.samples.labels[position]),
             norm=session.question.norm,
             eps=session.question.eps,
+            criterion=session.question.criterion,
             error=str(answer) if known else f"{type(answer).__name__}: {answer}",
             seconds=seconds,
         )
@@ -190,7 +191,11 @@ def _tally(records: list[Record]) -> str:
 def _sum_up(session: Session) -> None:
     summary = summarise(session.records)
     lines = summary_lines(
-        summary, eps=session.question.eps, planned=len(session.samples), labelled=session.samples.labelled
+        summary,
+        eps=session.question.eps,
+        planned=len(session.samples),
+        labelled=session.samples.labelled,
+        classes=session.question.criterion.output is None,
     )
     if session.folder:
         share = summary.certified_accuracy if session.question.eps is not None else None
@@ -222,8 +227,7 @@ def _manifest(session: Session) -> dict[str, object]:
             "norm": question.norm.value,
             "eps": question.eps,
             "radius": _json_number(question.radius),
-            "targets": question.targets,
-            "alpha": question.alpha,
+            "criterion": question.criterion.values(),
             "domain": None if question.domain is None else [_json_number(side) for side in question.domain],
         },
         "options": asdict(session.options),

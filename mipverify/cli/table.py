@@ -53,12 +53,14 @@ def _remark(record: Record) -> str:
         return f"  {record.error.splitlines()[0] if record.error else ''}"
     if record.status == Status.MISCLASSIFIED:
         return f"  predicted {record.prediction}"
-    if record.counterexample is not None:
+    if record.counterexample is not None and record.counterexample.prediction is not None:
         return f"  becomes {record.counterexample.prediction}"
     return ""
 
 
-def summary_lines(summary: Summary, *, eps: float | None, planned: int, labelled: bool) -> list[str]:
+def summary_lines(
+    summary: Summary, *, eps: float | None, planned: int, labelled: bool, classes: bool = True
+) -> list[str]:
     """The lines below the samples.
 
     Args:
@@ -66,22 +68,24 @@ def summary_lines(summary: Summary, *, eps: float | None, planned: int, labelled
         eps: the radius; None for a distance run.
         planned: how many samples were to be answered.
         labelled: whether labels came from the data (else accuracy means nothing).
+        classes: whether classes were asked about, and not a condition on the outputs.
     """
     answered = f"{summary.total} of {planned}" if summary.total < planned else f"{summary.total}"
     correct = summary.total - summary.errors - summary.misclassified
     accuracy = percent(summary.clean_accuracy) if labelled else "n/a (no labels)"
-    lines = [f"samples            {answered}", f"clean accuracy     {accuracy}"]
+    lines = [f"samples            {answered}"] + [f"clean accuracy     {accuracy}"] * classes
     if eps is None:
         lines += [f"closed             {summary.verified}", f"open               {summary.unknown}"]
-        lines += _mean_distance(summary, correct)
+        lines += _mean_distance(summary, f"{correct} correctly classified" if classes else f"{correct}")
     else:
         lines += [
             f"verified           {summary.verified}",
             f"falsified          {summary.falsified}",
             f"unknown            {summary.unknown}",
         ]
-    lines += [f"misclassified      {summary.misclassified}", f"errors             {summary.errors}"]
-    if eps is not None and summary.certified_accuracy is not None:
+    lines += [f"misclassified      {summary.misclassified}"] * classes
+    lines += [f"errors             {summary.errors}"]
+    if classes and eps is not None and summary.certified_accuracy is not None:
         low, high = summary.certified_accuracy
         # A settled share is one number; only an open interval is rounded outward.
         sides = (percent(low), percent(high, up=low < high))
@@ -94,9 +98,9 @@ def summary_lines(summary: Summary, *, eps: float | None, planned: int, labelled
     return lines
 
 
-def _mean_distance(summary: Summary, correct: int) -> list[str]:
+def _mean_distance(summary: Summary, which: str) -> list[str]:
     if summary.mean_lower_bound is None:
         return []
     low = lower_text(summary.mean_lower_bound)
     high = "inf)" if summary.mean_upper_bound is None else f"{upper_text(summary.mean_upper_bound)}]"
-    return [f"mean distance      [{low}, {high} over {correct} correctly classified"]
+    return [f"mean distance      [{low}, {high} over {which}"]

@@ -5,6 +5,8 @@ displacement in the region, so that \(|d| \le 1\) for any radius. Sides are roun
 never holds less than the region.
 
 - linf: \(d\) in its box; for a distance also \(-\rho \le d_i \le \rho\), and \(\sigma \rho\) is the cost.
+- l2, where quadratic programs are wanted: \(\sum_i d_i^2 \le (\text{radius} / \sigma)^2\), and
+  \(\sigma^2 \sum_i d_i^2\) is the cost of a distance: its square.
 - l1: \(d = p - n\) with \(p, n \ge 0\) and \(\sum_i p_i + n_i \le \text{radius} / \sigma\); the sum is the
   cost of a distance. (\(p_i n_i = 0\) is not needed: a larger sum only excludes the point,
   it never admits another.)
@@ -35,20 +37,26 @@ class EncodedInput:
         form: the input a as an affine form, [n].
         blocks: its columns.
         cost: D(x, a) as a cost over the columns so far; empty unless a distance was asked for.
+        squares: for a quadratic program in l2, the coefficients of the squares of the columns in D(x, a)^2.
     """
 
     form: AffineForm
     blocks: tuple[Block, ...]
     cost: Float64Array
+    squares: Float64Array | None = None
 
 
-def encode_input(draft: ProgramDraft, region: Ball, *, with_distance: bool) -> EncodedInput:
+def encode_input(
+    draft: ProgramDraft, region: Ball, *, with_distance: bool, quadratic: bool = False
+) -> EncodedInput:
     """Add the columns and rows of `region`; `with_distance` also those of D(x, a).
+
+    With `quadratic` an l2 ball is a quadratic constraint, and the cost of a distance is its square.
 
     Raises:
         QueryError: the norm has no exact linear encoding.
     """
-    if region.norm not in (Norm.LINF, Norm.L1):
+    if region.norm not in (Norm.LINF, Norm.L1) and not (quadratic and region.norm is Norm.L2):
         raise QueryError(f"norm {region.norm} cannot be encoded exactly yet: choose linf or l1")
     box = Box(region.center, region.center) if region.radius == 0 else region.box()
     below, above = _outward_difference(box, region.center)
@@ -60,9 +68,11 @@ def encode_input(draft: ProgramDraft, region: Ball, *, with_distance: bool) -> E
     matrix = entry_rows(free, columns, np.full(free.size, unit), (region.center.size, draft.num_columns))
     blocks: tuple[Block, ...] = (InputBlock(columns, free, region.center[free], unit, 0),)
     form = AffineForm(matrix, region.center.copy(), np.zeros(region.center.size))
+    if region.norm is Norm.L2 and quadratic:
+        return _encode_l2(draft, region, EncodedInput(form, blocks, np.empty(0)), unit, with_distance)
     if not with_distance:
         return EncodedInput(form, blocks, np.empty(0))
-    radius = _encode_radius(draft, columns, below[free] / unit, above[free] / unit)
+    radius = _encode_radius(draft, columns, free, below[free] / unit, above[free] / unit)
     cost = np.zeros(draft.num_columns)
     cost[radius] = unit
     blocks = (*blocks, RadiusBlock(radius, region.center, unit))
@@ -93,7 +103,7 @@ def _subtraction_error(a: Float64Array, b: Float64Array) -> Float64Array:
 
 
 def _encode_radius(
-    draft: ProgramDraft, columns: IndexArray, below: Float64Array, above: Float64Array
+    draft: ProgramDraft, columns: IndexArray, features: IndexArray, below: Float64Array, above: Float64Array
 ) -> IndexArray:
     """A column rho >= |d_i| for all i."""
     reach = float(np.maximum(-below, above).max(initial=0.0))
@@ -102,8 +112,20 @@ def _encode_radius(
         chosen = columns[moves]
         rho = np.full(chosen.size, radius[0])
         rows = grouped_rows([chosen, rho], [np.float64(sign), np.float64(-1.0)], draft.num_columns)
-        draft.add_rows(rows, -np.inf, 0.0)
+        kind = "radius_above" if sign > 0 else "radius_below"
+        draft.add_rows(rows, -np.inf, 0.0, kind=kind, numbers=[features[moves]])
     return radius
+
+
+def _encode_l2(
+    draft: ProgramDraft, region: Ball, source: EncodedInput, unit: float, with_distance: bool
+) -> EncodedInput:
+    """The ball, if it has a radius, and unit^2 |d|^2 as a cost (see docs/mathematics.md, L2 as a square)."""
+    columns = source.blocks[0].columns
+    if np.isfinite(region.radius):
+        draft.add_ball(columns, float(np.nextafter((region.radius / unit) ** 2 * (1 + 4e-16), np.inf)))
+    squares = np.full(columns.size, unit * unit) if with_distance else None
+    return EncodedInput(source.form, source.blocks, np.empty(0), squares)
 
 
 def _encode_l1(
@@ -125,6 +147,6 @@ def _encode_l1(
         blocks.append(InputBlock(columns, moving, region.center[moving], unit, sign))
     if np.isfinite(region.radius) and draft.num_columns:
         ones = sparse.csr_array(np.ones((1, draft.num_columns)))
-        draft.add_rows(ones, -np.inf, np.nextafter(region.radius / unit, np.inf))
+        draft.add_rows(ones, -np.inf, np.nextafter(region.radius / unit, np.inf), kind="ball")
     form = AffineForm(total, region.center.copy(), np.zeros(size))
     return EncodedInput(form, tuple(blocks), np.full(draft.num_columns, unit))

@@ -14,9 +14,10 @@ the scale of a row they are left to the solver's own tolerance, and `slack` give
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import inf
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,9 @@ from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array, MaxPool, Relu
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.problem.query import Query, check_fits
+
+if TYPE_CHECKING:
+    from mipverify.milp.pyomo_model import Model
 
 Phases = Mapping[int, NDArray[np.int8]]
 
@@ -88,6 +92,39 @@ class Encoding:
         columns = self.variables.values_at(Trace(np.asarray(a, dtype=np.float64), values, margins))
         return np.asarray(np.clip(columns, self.program.lower, self.program.upper))
 
+    def to_pyomo(self) -> Model:
+        """A live Pyomo model of the program, to be extended and solved with Pyomo (see docs/pyomo.md).
+
+        Its parts:
+
+        - `a[i]`: the input features in input units, as expressions;
+        - `z[node, i]`: the values of ReLU neurons that may be active and are not, likewise, and
+          `phase[node, i]`: 1 where the neuron is active, a binary variable;
+        - `v[name]`: the columns, which everything else is made of, `rows[name]`, `balls[name]` and `cost`.
+
+        After a solve, `decode_pyomo` reads the input off the model.
+        """
+        from mipverify.encoding.pyomo_parts import extended_model
+
+        return extended_model(self)
+
+    def decode_pyomo(self, model: Model) -> Float64Array:
+        """The input a that a solver left in a model of `to_pyomo`, clipped into the box of the region, [n].
+
+        Raises:
+            QueryError: the model holds no solution.
+        """
+        from mipverify.milp.pyomo_model import column_values
+
+        point = column_values(model)
+        if point is None:
+            raise QueryError("the Pyomo model holds no solution: solve it first, and load the solution")
+        return self.decode(point)
+
+    def named_program(self) -> MixedIntegerProgram:
+        """The program with readable names of its columns."""
+        return replace(self.program, names=self.variables.names())
+
 
 def encode(
     graph: Graph,
@@ -100,6 +137,7 @@ def encode(
     slack: float = 0.0,
     relaxed: bool = False,
     substitute_up_to: float = inf,
+    quadratic: bool = False,
 ) -> Encoding:
     """The mixed-integer program of a query.
 
@@ -118,6 +156,8 @@ def encode(
         relaxed: the linear relaxation: triangles instead of phases, continuous selectors.
         substitute_up_to: stable active neurons whose affine form has at most this many entries are
             substituted; longer ones get a column of their own.
+        quadratic: an l2 ball becomes a quadratic constraint, an l2 distance a quadratic cost (its square):
+            for solvers of MIQP and MIQCP.
 
     Raises:
         QueryError: sizes that do not fit, no polytope, a norm without a linear encoding.
@@ -133,7 +173,9 @@ def encode(
     counted = np.any([np.any(query.unsafe[k].matrix != 0, axis=0) for k in chosen], axis=0)
     needed = needed_rows(graph, bounds, counted)
     draft = ProgramDraft()
-    source = encode_input(draft, query.region, with_distance=objective is Objective.CLOSEST)
+    source = encode_input(
+        draft, query.region, with_distance=objective is Objective.CLOSEST, quadratic=quadratic
+    )
     blocks: list[Block] = list(source.blocks)
     network = NetworkEncoder(draft, graph, bounds, phases or {}, substitute_up_to, relaxed)
     forms, network_blocks = network.run(source.form, needed)
@@ -147,7 +189,7 @@ def encode(
         blocks.extend(margin)
     else:
         blocks.extend(encode_unsafe(draft, rows, chosen, slack, graph.output, relaxed=relaxed))
-    program = draft.finish(cost, offset)
+    program = draft.finish(cost, offset, source.squares)
     return Encoding(program, VariableMap(tuple(blocks)), graph, query, objective, chosen)
 
 

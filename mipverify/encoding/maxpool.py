@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from mipverify.encoding.affine import AffineForm, entry_rows, widen
@@ -104,11 +104,14 @@ def encode_maxpool(draft: ProgramDraft, form: AffineForm, layer: PoolLayer) -> t
     excess = sparse.csr_array(own - widen(short.matrix, columns)[candidate])  # y - x_j, less constants
     target = short.constant[candidate] - shift[window]
     error = short.error[candidate] + _EPS * np.abs(target)
-    draft.add_rows(excess, target, np.inf, error)
+    of: list[ArrayLike] = [layer.pool, neurons[window], candidate]
+    draft.add_rows(excess, target, np.inf, error, kind="at_least", numbers=of)
     selected = entry_rows(np.arange(candidate.size), w, gap, (candidate.size, columns))
-    draft.add_rows(sparse.csr_array(excess + selected), -np.inf, np.nextafter(target + gap, np.inf), error)
+    most = np.nextafter(target + gap, np.inf)
+    rows = sparse.csr_array(excess + selected)
+    draft.add_rows(rows, -np.inf, most, error, kind="at_most", numbers=of)
     ones = sparse.csr_array((np.ones(w.size), w, np.append(starts, w.size)), shape=(neurons.size, columns))
-    draft.add_rows(ones, 1.0, 1.0)
+    draft.add_rows(ones, 1.0, 1.0, kind="one_winner", numbers=[layer.pool, neurons])
     matrix = widen(value.matrix, columns) + entry_rows(neurons, y, unit, (layer.size, columns))
     constant = value.constant.copy()
     constant[neurons] = shift
@@ -139,7 +142,8 @@ def _add_winner_rows(
     rows = sparse.csr_array(form.matrix[winner] - form.matrix[loser])
     error = form.error + _EPS * form.reach(draft.magnitudes())
     target = form.constant[loser] - form.constant[winner]
-    draft.add_rows(rows, target, np.inf, error[loser] + error[winner])
+    of: list[ArrayLike] = [layer.pool, layer.needed[window], loser]
+    draft.add_rows(rows, target, np.inf, error[loser] + error[winner], kind="wins", numbers=of)
 
 
 def _check_bounds(layer: PoolLayer, candidate: IndexArray) -> None:

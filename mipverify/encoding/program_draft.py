@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from mipverify.encoding.affine import widen
 from mipverify.graph.operators import Float64Array, IndexArray
-from mipverify.milp.program import MixedIntegerProgram
+from mipverify.milp.program import MixedIntegerProgram, RowLabels, SquaresRow
 from mipverify.milp.scaling import power_of_two
 
 # In units of a row; HiGHS works to 1e-9.
@@ -27,6 +29,8 @@ class ProgramDraft:
         self._row_lower: list[Float64Array] = []
         self._row_upper: list[Float64Array] = []
         self._row_error: list[Float64Array] = []
+        self._labels: list[RowLabels] = []
+        self._balls: list[SquaresRow] = []
         self.num_columns = 0
         self.num_rows = 0
 
@@ -39,8 +43,20 @@ class ProgramDraft:
         self.num_columns += count
         return np.arange(self.num_columns - count, self.num_columns)
 
+    def add_ball(self, columns: IndexArray, upper: float) -> None:
+        """The squares of these columns sum up to at most `upper`."""
+        if columns.size:
+            self._balls.append(SquaresRow(columns, upper))
+
     def add_rows(
-        self, matrix: sparse.csr_array, lower: ArrayLike, upper: ArrayLike, error: ArrayLike = 0.0
+        self,
+        matrix: sparse.csr_array,
+        lower: ArrayLike,
+        upper: ArrayLike,
+        error: ArrayLike = 0.0,
+        *,
+        kind: str = "row",
+        numbers: Sequence[ArrayLike] = (),
     ) -> IndexArray:
         """Rows lower <= matrix @ v <= upper, divided by a power of two near their largest coefficient.
 
@@ -54,6 +70,8 @@ class ProgramDraft:
             error: by how much matrix @ v may be wrong; rows are widened by it unless that is far below
                 the tolerance of any solver (`ERROR_LEFT_TO_THE_SOLVER`): an equality stays one, and
                 the program's `row_error` tells.
+            kind: what the rows say, in a word: the first part of their names.
+            numbers: the other parts, each one number for all or [rows].
 
         Returns:
             Their positions, [rows].
@@ -62,6 +80,9 @@ class ProgramDraft:
         positions = np.arange(self.num_rows, self.num_rows + count)
         if count == 0:
             return positions
+        of = tuple(np.broadcast_to(np.asarray(part, dtype=np.int64), (count,)) for part in numbers)
+        of = of if of or kind != "row" else (positions,)
+        self._labels.append(RowLabels(kind, count, of))
         wrong = np.broadcast_to(np.asarray(error, dtype=np.float64), (count,))
         sizes = np.maximum(row_maxima(matrix), wrong)
         unit = power_of_two(np.where(sizes > 0, np.clip(sizes, 2.0**-500, 2.0**500), 1.0))
@@ -85,11 +106,19 @@ class ProgramDraft:
         """Lower and upper bounds of all columns so far."""
         return np.concatenate([*self._lower, np.empty(0)]), np.concatenate([*self._upper, np.empty(0)])
 
-    def finish(self, cost: Float64Array, offset: float) -> MixedIntegerProgram:
-        """The program of minimising cost'v + offset; `cost` may be shorter than the columns."""
+    def finish(
+        self, cost: Float64Array, offset: float, squares: Float64Array | None = None
+    ) -> MixedIntegerProgram:
+        """The program of minimising cost'v + squares'v^2 + offset; both may be shorter than the columns."""
         lower, upper = self.column_bounds()
         full = np.zeros(self.num_columns)
         full[: cost.size] = cost
+        quadratic = None
+        if squares is not None and squares.size:
+            twice = np.zeros(self.num_columns)
+            twice[: squares.size] = 2 * squares
+            quadratic = sparse.csr_array(sparse.diags_array(twice))
+            quadratic.eliminate_zeros()
         blocks = [widen(block, self.num_columns) for block in self._rows]
         matrix = sparse.vstack(blocks, format="csr") if blocks else sparse.csr_array((0, self.num_columns))
         return MixedIntegerProgram(
@@ -102,6 +131,9 @@ class ProgramDraft:
             integral=np.concatenate([*self._integral, np.empty(0, dtype=np.bool_)]),
             offset=offset,
             row_error=np.concatenate([*self._row_error, np.empty(0)]),
+            quadratic=quadratic,
+            balls=tuple(self._balls),
+            row_labels=tuple(self._labels),
         )
 
 

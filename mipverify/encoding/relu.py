@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
 from mipverify.encoding.affine import AffineForm, entry_rows, spread_rows, widen
@@ -84,7 +84,7 @@ def encode_relu(draft: ProgramDraft, form: AffineForm, layer: ReluLayer) -> tupl
     for part in (positive, negative):
         part.add(draft)
         blocks.append(part.block(layer))
-    split = _add_split_rows(draft, form, unstable, positive, negative)[imposed == 0]
+    split = _add_split_rows(draft, form, layer, unstable, positive, negative)[imposed == 0]
     blocks.extend(_add_phase_rows(draft, layer, unstable[imposed == 0], split, positive, negative))
     size = layer.lower.size
     parts = entry_rows(positive.neurons, positive.columns, positive.unit, (size, draft.num_columns))
@@ -163,7 +163,8 @@ def name_values(
     own = entry_rows(np.arange(neurons.size), columns, unit, (neurons.size, draft.num_columns))
     rows = sparse.csr_array(own - widen(form.matrix[neurons], draft.num_columns))
     target = form.constant[neurons] - low
-    draft.add_rows(rows, target, target, form.error[neurons] + _EPS * np.abs(target))
+    wrong = form.error[neurons] + _EPS * np.abs(target)
+    draft.add_rows(rows, target, target, wrong, kind="value", numbers=[node, neurons])
     named = spread_rows(own, neurons, lower.size)
     constant = value.constant.copy()
     constant[neurons] = low
@@ -172,7 +173,12 @@ def name_values(
 
 
 def _add_split_rows(
-    draft: ProgramDraft, form: AffineForm, unstable: IndexArray, positive: _Part, negative: _Part
+    draft: ProgramDraft,
+    form: AffineForm,
+    layer: ReluLayer,
+    unstable: IndexArray,
+    positive: _Part,
+    negative: _Part,
 ) -> IndexArray:
     """Rows z - s = h, for every unstable neuron; a part that the phase excludes is left out."""
     shape = (unstable.size, draft.num_columns)
@@ -181,7 +187,14 @@ def _add_split_rows(
         where = np.searchsorted(unstable, part.neurons)
         rows = rows + entry_rows(where, part.columns, part.sign * part.unit, shape)
     constant = form.constant[unstable]
-    return draft.add_rows(sparse.csr_array(rows), constant, constant, form.error[unstable])
+    return draft.add_rows(
+        sparse.csr_array(rows),
+        constant,
+        constant,
+        form.error[unstable],
+        kind="split",
+        numbers=[layer.relu, unstable],
+    )
 
 
 def _add_phase_rows(
@@ -199,10 +212,15 @@ def _add_phase_rows(
     s, s_limit = negative.take(neurons)
     if layer.relaxed:
         triangle = grouped_rows([z, s], [1.0 / z_limit, 1.0 / s_limit], draft.num_columns)
-        draft.add_rows(triangle, -np.inf, 1.0 + _TRIANGLE_SLACK)
+        draft.add_rows(
+            triangle, -np.inf, 1.0 + _TRIANGLE_SLACK, kind="triangle", numbers=[layer.relu, neurons]
+        )
         return []
     zeros, ones = np.zeros(neurons.size), np.ones(neurons.size)
     b = draft.add_columns(zeros, ones, integral=True)
-    draft.add_rows(grouped_rows([z, b], [1.0, -z_limit], draft.num_columns), -np.inf, 0.0)
-    draft.add_rows(grouped_rows([s, b], [1.0, s_limit], draft.num_columns), -np.inf, s_limit)
+    of: list[ArrayLike] = [layer.relu, neurons]
+    on = grouped_rows([z, b], [1.0, -z_limit], draft.num_columns)
+    draft.add_rows(on, -np.inf, 0.0, kind="on", numbers=of)
+    off = grouped_rows([s, b], [1.0, s_limit], draft.num_columns)
+    draft.add_rows(off, -np.inf, s_limit, kind="off", numbers=of)
     return [PhaseBlock(b, layer.relu, layer.argument, neurons, split, z, s)]

@@ -117,9 +117,10 @@ def encode_unsafe(
     reachable = _reachable(rows, len(names), slack)
     rows = rows.of(reachable)
     form = rows.form
+    of = _row_numbers(rows.owner, np.array(names)[reachable])
     if reachable.size == 1:
         error = form.error + _EPS * (np.abs(form.constant) + abs(slack))
-        draft.add_rows(form.matrix, -form.constant - slack, np.inf, error)
+        draft.add_rows(form.matrix, -form.constant - slack, np.inf, error, kind="unsafe", numbers=of)
         return []
     zeros, ones = np.zeros(reachable.size), np.ones(reachable.size)
     t = draft.add_columns(zeros, ones, integral=not relaxed)
@@ -129,10 +130,16 @@ def encode_unsafe(
     wide = sparse.csr_array(widen(form.matrix, draft.num_columns) + selected)
     # G y - g + slack - M t >= -M
     error = form.error + 2 * _EPS * (np.abs(form.constant) + abs(slack) + big)
-    draft.add_rows(wide, -form.constant - slack - big, np.inf, error)
+    draft.add_rows(wide, -form.constant - slack - big, np.inf, error, kind="unsafe", numbers=of)
     choice = sparse.csr_array((ones, t, np.array([0, t.size])), shape=(1, draft.num_columns))
-    draft.add_rows(choice, 1.0, np.inf)
+    draft.add_rows(choice, 1.0, np.inf, kind="some_target")
     return [TargetBlock(t, tuple(names[k] for k in reachable), reachable)]
+
+
+def _row_numbers(owner: IndexArray, names: IndexArray) -> list[IndexArray]:
+    """The polytope of every row, and the place of the row in it."""
+    place = np.arange(owner.size) - np.searchsorted(owner, owner)
+    return [names[owner], place]
 
 
 def _reachable(rows: MarginRows, count: int, slack: float) -> IndexArray:
@@ -191,10 +198,11 @@ def encode_margin(
         bound = bound - big
         error = error + 2 * _EPS * big
         choice = sparse.csr_array((np.ones(count), t, np.array([0, count])), shape=(1, draft.num_columns))
-        draft.add_rows(choice, 1.0, 1.0)
+        draft.add_rows(choice, 1.0, 1.0, kind="one_target")
         blocks.append(TargetBlock(t, tuple(names), np.arange(count)))
     wide = widen(form.matrix, draft.num_columns) + grouped_rows(columns, values, draft.num_columns)
-    draft.add_rows(sparse.csr_array(wide), bound, np.inf, error)
+    of = _row_numbers(rows.owner, np.array(names))
+    draft.add_rows(sparse.csr_array(wide), bound, np.inf, error, kind="margin_of", numbers=of)
     cost = np.zeros(draft.num_columns)
     cost[m] = -unit
     return cost, -low, blocks

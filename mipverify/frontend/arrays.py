@@ -17,8 +17,10 @@ INPUT_KEYS = ("inputs", "images", "x", "X", "data", "x_test", "X_test", "test_im
 LABEL_KEYS = ("labels", "label", "targets", "y", "Y", "y_test", "test_labels")
 
 
-def load_npz(path: Path) -> Dataset:
+def load_npz(path: Path, *, labelled: bool = True) -> Dataset:
     """Data set of an `.npz` whose arrays go by one of `INPUT_KEYS` and at most one of `LABEL_KEYS`.
+
+    With `labelled` false, labels are not looked at.
 
     Raises:
         DataError: not an npz file, pickled objects inside, no or several arrays that could be the inputs.
@@ -29,15 +31,17 @@ def load_npz(path: Path) -> Dataset:
             raise DataError(f"{path}: a single array, not an npz archive; name it .npy")
         with archive:
             inputs = archive[_only_key(path, archive.files, INPUT_KEYS, "inputs")]
-            labelled = [key for key in LABEL_KEYS if key in archive.files]
-            labels = archive[_only_key(path, archive.files, LABEL_KEYS, "labels")] if labelled else None
+            found = labelled and any(key in archive.files for key in LABEL_KEYS)
+            labels = archive[_only_key(path, archive.files, LABEL_KEYS, "labels")] if found else None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from error
     return make_dataset(inputs, labels, name=path.stem, source=str(path))
 
 
-def load_npy(path: Path, labels_path: Path | None = None) -> Dataset:
+def load_npy(path: Path, labels_path: Path | None = None, *, labelled: bool = True) -> Dataset:
     """Data set of an `.npy` of inputs; labels from `labels_path`, `<stem>_labels.npy` or `labels.npy`.
+
+    With `labelled` false, labels are not looked at.
 
     Raises:
         DataError: a file is missing, damaged, or holds pickled objects.
@@ -45,7 +49,7 @@ def load_npy(path: Path, labels_path: Path | None = None) -> Dataset:
     beside = [path.with_name(f"{path.stem}_labels.npy"), path.with_name("labels.npy")]
     if labels_path is None:
         labels_path = next((candidate for candidate in beside if candidate.is_file()), None)
-    labels = None if labels_path is None else _read_npy(labels_path)
+    labels = None if labels_path is None or not labelled else _read_npy(labels_path)
     return make_dataset(_read_npy(path), labels, name=path.stem, source=str(path))
 
 

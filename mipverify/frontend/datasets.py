@@ -28,7 +28,7 @@ FORMATS = (
 )
 
 
-def load_dataset(source: str | None, *, input_size: int) -> Dataset:
+def load_dataset(source: str | None, *, input_size: int, labelled: bool = True) -> Dataset:
     """The data set that a source names, checked to have `input_size` values a sample.
 
     Args:
@@ -36,6 +36,8 @@ def load_dataset(source: str | None, *, input_size: int) -> Dataset:
             `.npy` paths with a comma between them. None chooses by `input_size`: 64 the embedded digits,
             784 the MNIST test set, 3072 the CIFAR-10 test set.
         input_size: number of values the network reads, without the batch axis.
+        labelled: whether labels count; where not, those of an npz, npy or csv file are not looked at, and may
+            be the real numbers of a regression.
 
     Raises:
         DataError: nothing fits, or the source is missing, malformed or of another size.
@@ -47,7 +49,7 @@ def load_dataset(source: str | None, *, input_size: int) -> Dataset:
                 f"no built-in data set has {input_size} inputs ({known} do); name one with --data SOURCE"
             )
         source = BY_INPUT_SIZE[input_size]
-    dataset = NAMED[source]() if source in NAMED else _from_path(source, input_size)
+    dataset = NAMED[source]() if source in NAMED else _from_path(source, input_size, labelled)
     if dataset.sample_size != input_size:
         shape = "x".join(str(extent) for extent in dataset.inputs.shape[1:])
         raise DataError(
@@ -57,15 +59,16 @@ def load_dataset(source: str | None, *, input_size: int) -> Dataset:
     return dataset
 
 
-def _from_path(source: str, input_size: int) -> Dataset:
+def _from_path(source: str, input_size: int, labelled: bool) -> Dataset:
     path = Path(source).expanduser()
     if path.is_dir():
         return _from_folder(path, input_size)
     if path.exists():
-        return _from_file(path, input_size)
+        return _from_file(path, input_size, labelled)
     inputs, comma, labels = source.partition(",")
     if comma and inputs.strip().endswith(".npy"):
-        return load_npy(Path(inputs.strip()).expanduser(), Path(labels.strip()).expanduser())
+        paths = Path(inputs.strip()).expanduser(), Path(labels.strip()).expanduser()
+        return load_npy(*paths, labelled=labelled)
     raise DataError(f"data {source!r}: neither a file or folder nor one of the data sets {', '.join(NAMED)}")
 
 
@@ -77,14 +80,14 @@ def _from_folder(folder: Path, input_size: int) -> Dataset:
     raise DataError(f"{folder}: neither IDX images nor PNG files in this folder; give one of: {FORMATS}")
 
 
-def _from_file(path: Path, input_size: int) -> Dataset:
+def _from_file(path: Path, input_size: int, labelled: bool) -> Dataset:
     match path.suffix.lower():
         case ".npz":
-            return load_npz(path)
+            return load_npz(path, labelled=labelled)
         case ".npy":
-            return load_npy(path)
+            return load_npy(path, labelled=labelled)
         case ".csv":
-            return load_csv(path, input_size=input_size)
+            return load_csv(path, input_size=input_size, labelled=labelled)
     if is_idx_name(path.name):
         return load_idx(path)
     raise DataError(f"{path}: unknown data format; give one of: {FORMATS}")

@@ -16,7 +16,7 @@ from mipverify.frontend.dataset import Dataset, make_dataset
 LABEL_COLUMN = "label"
 
 
-def load_csv(path: Path, *, input_size: int) -> Dataset:
+def load_csv(path: Path, *, input_size: int, labelled: bool = True) -> Dataset:
     """Data set of a comma-separated table, in one of three layouts.
 
     With a header (a first row that is not all numbers), the column named `label` holds the labels and the
@@ -24,6 +24,7 @@ def load_csv(path: Path, *, input_size: int) -> Dataset:
     `input_size + 1` columns are the label and the inputs, `input_size` columns the inputs alone. A table
     written in whole numbers only, all in 0..255 and some above 1, holds pixel bytes and is divided by 255;
     write a decimal point (`17.0`) to have values taken as they are.
+    With `labelled` false, the label column is left out.
 
     Raises:
         DataError: not text, no rows, ragged rows, an entry that is no number, columns that do not fit.
@@ -37,7 +38,7 @@ def load_csv(path: Path, *, input_size: int) -> Dataset:
     header, body = _split_header(text)
     table = _numbers(path, body, header)
     column = _label_column(path, header, table.shape[1], input_size)
-    labels = None if column is None else table[:, column]
+    labels = None if column is None or not labelled else table[:, column]
     inputs = table if column is None else np.delete(table, column, axis=1)
     return make_dataset(_pixel_bytes(inputs, body), labels, name=path.stem, source=str(path))
 

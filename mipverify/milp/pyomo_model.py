@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyomo.environ as pyo
@@ -12,10 +13,10 @@ from pyomo.core.expr.numeric_expr import LinearExpression
 from mipverify.graph.operators import Float64Array
 from mipverify.milp.program import MixedIntegerProgram
 
+Model: TypeAlias = pyo.ConcreteModel
 
-def pyomo_model(
-    program: MixedIntegerProgram, *, readable: bool = False, cost_unit: float = 1.0
-) -> pyo.ConcreteModel:
+
+def pyomo_model(program: MixedIntegerProgram, *, readable: bool = False, cost_unit: float = 1.0) -> Model:
     """The program as a Pyomo model.
 
     Its parts are `v` (the columns), `rows`, `balls` and `cost`.
@@ -46,13 +47,13 @@ def pyomo_model(
     return model
 
 
-def column_values(model: pyo.ConcreteModel) -> Float64Array | None:
+def column_values(model: Model) -> Float64Array | None:
     """The values of all columns that a solver left in the model, [columns]; None if one has none."""
     values = [variable.value for variable in model.v.values()]
     return None if any(value is None for value in values) else np.array(values, dtype=np.float64)
 
 
-def set_column_values(model: pyo.ConcreteModel, point: Float64Array) -> None:
+def set_column_values(model: Model, point: Float64Array) -> None:
     """Put a point into the model, for solvers that start from it; integers are rounded."""
     for variable, value in zip(model.v.values(), point.tolist(), strict=True):
         variable.set_value(round(value) if variable.is_integer() else value, skip_validation=True)
@@ -76,9 +77,7 @@ def _cost(program: MixedIntegerProgram, variables: list[Any], unit: float) -> An
     )
 
 
-def _add_rows(
-    model: pyo.ConcreteModel, program: MixedIntegerProgram, variables: list[Any], *, readable: bool
-) -> None:
+def _add_rows(model: Model, program: MixedIntegerProgram, variables: list[Any], *, readable: bool) -> None:
     names: list[Any] = list(program.row_names() if readable else range(program.num_rows))
     model.rows = pyo.Constraint(pyo.Any)
     indptr, indices = program.matrix.indptr.tolist(), program.matrix.indices.tolist()
@@ -101,3 +100,19 @@ def _add_rows(
             model.rows[names[i]] = body == low
         else:
             model.rows[names[i]] = (low if isfinite(low) else None, body, up if isfinite(up) else None)
+
+
+def add_expressions(
+    model: Model, name: str, parts: Mapping[Any, tuple[float, list[tuple[float, str]]]]
+) -> None:
+    """Expressions constant + sum of coefficient * v[column], by key, as a part of the model."""
+    expressions = {
+        key: constant + sum(coefficient * model.v[column] for coefficient, column in terms)
+        for key, (constant, terms) in parts.items()
+    }
+    setattr(model, name, pyo.Expression(list(expressions), initialize=expressions))
+
+
+def add_references(model: Model, name: str, columns: Mapping[Any, str]) -> None:
+    """Some columns under keys of their own, as a part of the model."""
+    setattr(model, name, pyo.Reference({key: model.v[column] for key, column in columns.items()}))

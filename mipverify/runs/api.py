@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike
 
 from mipverify.errors import QueryError
 from mipverify.frontend.network import Network
+from mipverify.graph.graph import Graph
+from mipverify.problem.criterion import Criterion, Output
 from mipverify.problem.norm import Norm
-from mipverify.problem.query import Query
+from mipverify.problem.query import Query, Reading
 from mipverify.runs.serial import answer_here
 from mipverify.verify.batch import batches
 from mipverify.verify.certificate import Certificate
@@ -21,12 +23,14 @@ from mipverify.verify.questions import Domain, questions
 def certify(
     network: Network,
     x: ArrayLike,
-    label: int,
+    label: int | None = None,
     *,
     eps: float,
     norm: str | Norm = Norm.LINF,
     targets: Iterable[int] | None = None,
     alpha: float = 0.0,
+    reading: str | Reading = Reading.LABEL,
+    output: Output = None,
     domain: Domain = (0.0, 1.0),
     options: VerifyOptions | None = None,
 ) -> Certificate:
@@ -34,11 +38,13 @@ def certify(
     answers = certify_batch(
         network,
         np.asarray(x)[None],
-        [label],
+        None if label is None else [label],
         eps=eps,
         norm=norm,
         targets=targets,
         alpha=alpha,
+        reading=reading,
+        output=output,
         domain=domain,
         options=options,
     )
@@ -48,12 +54,14 @@ def certify(
 def minimal_distortion(
     network: Network,
     x: ArrayLike,
-    label: int,
+    label: int | None = None,
     *,
     norm: str | Norm = Norm.LINF,
     radius: float = float("inf"),
     targets: Iterable[int] | None = None,
     alpha: float = 0.0,
+    reading: str | Reading = Reading.LABEL,
+    output: Output = None,
     domain: Domain = (0.0, 1.0),
     options: VerifyOptions | None = None,
 ) -> Certificate:
@@ -61,11 +69,13 @@ def minimal_distortion(
     answers = distance_batch(
         network,
         np.asarray(x)[None],
-        [label],
+        None if label is None else [label],
         norm=norm,
         radius=radius,
         targets=targets,
         alpha=alpha,
+        reading=reading,
+        output=output,
         domain=domain,
         options=options,
     )
@@ -75,12 +85,14 @@ def minimal_distortion(
 def certify_batch(
     network: Network,
     xs: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None = None,
     *,
     eps: float,
     norm: str | Norm = Norm.LINF,
     targets: Iterable[int] | None = None,
     alpha: float = 0.0,
+    reading: str | Reading = Reading.LABEL,
+    output: Output = None,
     domain: Domain = (0.0, 1.0),
     options: VerifyOptions | None = None,
     workers: int = 1,
@@ -90,11 +102,15 @@ def certify_batch(
     Args:
         network: from `mipverify.load`.
         xs: inputs in raw units, [samples, ...] with n values each.
-        labels: the class to be kept, [samples].
+        labels: the class to be kept, [samples]; needed unless a condition on outputs names none.
         eps: radius of the closed ball, in raw input units.
         norm: linf or l1.
         targets: classes that count as wrong; None for all but the label.
-        alpha: margin by which a target must reach the label.
+        alpha: margin by which a target must win.
+        reading: `label` if a target must beat the label, `argmax` if it must beat every other class.
+        output: what must hold of the outputs, in place of the class: a text such as `y0 - y3 <= 0.5`, a
+            condition made of `mipverify.output`, or several, which must all hold. Unsafe is where it fails,
+            equality included.
         domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
         options: effort, limits and solver.
         workers: processes that answer at the same time; the certificates do not depend on it.
@@ -109,8 +125,9 @@ def certify_batch(
     """
     if not (np.isfinite(eps) and eps >= 0):
         raise QueryError(f"eps must be a finite number >= 0, got {eps}")
+    criterion = Criterion.of(targets=targets, alpha=alpha, reading=reading, output=output)
     queries = questions(
-        network.graph, xs, labels, radius=eps, norm=norm, targets=targets, alpha=alpha, domain=domain
+        _answerable(network, criterion), xs, labels, radius=eps, norm=norm, criterion=criterion, domain=domain
     )
     return _answers(network, queries, eps=eps, options=options or VerifyOptions(), workers=workers)
 
@@ -118,12 +135,14 @@ def certify_batch(
 def distance_batch(
     network: Network,
     xs: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None = None,
     *,
     norm: str | Norm = Norm.LINF,
     radius: float = float("inf"),
     targets: Iterable[int] | None = None,
     alpha: float = 0.0,
+    reading: str | Reading = Reading.LABEL,
+    output: Output = None,
     domain: Domain = (0.0, 1.0),
     options: VerifyOptions | None = None,
     workers: int = 1,
@@ -133,21 +152,42 @@ def distance_batch(
     Args:
         network: from `mipverify.load`.
         xs: inputs in raw units, [samples, ...] with n values each.
-        labels: the class to be kept, [samples].
+        labels: the class to be kept, [samples]; needed unless a condition on outputs names none.
         norm: linf or l1.
         radius: nothing beyond this distance is searched; infinity for the whole domain.
         targets: classes that count as wrong; None for all but the label.
-        alpha: margin by which a target must reach the label.
+        alpha: margin by which a target must win.
+        reading: `label` if a target must beat the label, `argmax` if it must beat every other class.
+        output: what must hold of the outputs, in place of the class: a text such as `y0 - y3 <= 0.5`, a
+            condition made of `mipverify.output`, or several, which must all hold. Unsafe is where it fails,
+            equality included.
         domain: the box that every point must lie in.
         options: effort, limits and solver.
         workers: processes that answer at the same time; the certificates do not depend on it.
     """
     if not radius >= 0:
         raise QueryError(f"the search radius must be a number >= 0, got {radius}")
+    criterion = Criterion.of(targets=targets, alpha=alpha, reading=reading, output=output)
     queries = questions(
-        network.graph, xs, labels, radius=radius, norm=norm, targets=targets, alpha=alpha, domain=domain
+        _answerable(network, criterion),
+        xs,
+        labels,
+        radius=radius,
+        norm=norm,
+        criterion=criterion,
+        domain=domain,
     )
     return _answers(network, queries, eps=None, options=options or VerifyOptions(), workers=workers)
+
+
+def _answerable(network: Network, criterion: Criterion) -> Graph:
+    """The graph, if its outputs are those of the file wherever their values matter."""
+    if criterion.output is not None and network.softmax_dropped:
+        raise QueryError(
+            f"network {network.name!r} returns probabilities, but its outputs here are the logits before: "
+            "cut the file before its softmax to state conditions on its outputs"
+        )
+    return network.graph
 
 
 def _answers(

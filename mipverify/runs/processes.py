@@ -146,8 +146,8 @@ class _Run:
 
     def _error(self, query: Query, why: str) -> Certificate:
         return Certificate(
-            label=int(query.label if query.label is not None else -1),
-            prediction=-1,
+            label=query.label,
+            prediction=None if query.label is None else -1,
             norm=query.region.norm,
             eps=self.eps,
             lower=0.0,
@@ -156,6 +156,7 @@ class _Run:
             num_relus=self.network.graph.num_relus,
             search_radius=query.region.radius,
             error=why,
+            criterion=query.criterion,
         )
 
 

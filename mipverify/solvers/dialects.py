@@ -104,7 +104,7 @@ _CBC = Dialect(
     gap="ratioGap",
     nodes="maxNodes",
     # As in `solvers/cbc.py`: its preprocessing and cuts have lost optima.
-    fixed={"primalTolerance": 1e-9, "preprocess": "off", "cuts": "off"},
+    fixed={"primalTolerance": 1e-9, "preprocess": "off", "cuts": "off", "timeMode": "elapsed"},
     executable="cbc",
 )
 

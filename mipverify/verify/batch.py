@@ -9,6 +9,7 @@ from math import ceil
 import numpy as np
 
 from mipverify.errors import SoundnessError
+from mipverify.graph.operators import Float64Array
 from mipverify.problem.query import Query
 from mipverify.verify.case import Case
 from mipverify.verify.certificate import Certificate, Stage
@@ -94,8 +95,8 @@ def _begin(engine: Engine, queries: Sequence[Query], eps: float | None) -> list[
     for query, output in zip(queries, outputs, strict=True):
         case = Case(
             query=query,
-            label=int(query.label if query.label is not None else -1),
-            prediction=int(np.argmax(output)) if np.isfinite(output).all() else -1,
+            label=query.label,
+            prediction=_prediction(query, output),
             eps=eps,
             gap=engine.options.gap,
             limit=engine.options.time_limit,
@@ -103,11 +104,18 @@ def _begin(engine: Engine, queries: Sequence[Query], eps: float | None) -> list[
             num_relus=engine.network.graph.num_relus,
             profiler=Profiler(engine.network.graph, engine.meter) if engine.options.profile else None,
         )
-        if case.prediction < 0:
+        if not np.isfinite(output).all():
             case.error = "the network's output at the unperturbed input is not finite"
         else:
             case.offer(confirm(engine.network, query, query.region.center))
-            if case.prediction != case.label or case.witness is not None:
+            lost = query.keeps_class and case.prediction != case.label
+            if lost or case.witness is not None:
                 case.decided_by = Stage.ATTACK
         cases.append(case)
     return cases
+
+
+def _prediction(query: Query, output: Float64Array) -> int | None:
+    if query.label is None:
+        return None
+    return int(np.argmax(output)) if np.isfinite(output).all() else -1

@@ -30,8 +30,8 @@ class Case:
 
     Attributes:
         query: the question; its region has the radius asked about, or the search radius of a distance.
-        label: the class to be kept.
-        prediction: class of the unperturbed input in onnxruntime.
+        label: the class of the input; None where it plays no role.
+        prediction: class of the unperturbed input in onnxruntime; None likewise.
         eps: radius asked about, None for a distance.
         gap: relative gap at which a distance counts as closed.
         limit: seconds that all stages may use together.
@@ -47,8 +47,8 @@ class Case:
     """
 
     query: Query
-    label: int
-    prediction: int
+    label: int | None
+    prediction: int | None
     eps: float | None
     gap: float
     limit: float
@@ -151,6 +151,7 @@ class Case:
             nodes=self.nodes,
             seconds=dict(self.seconds),
             search_radius=self.query.region.radius,
+            criterion=self.query.criterion,
             error=self.error,
             profile=None if self.profiler is None else self.profiler.profile(),
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from mipverify.errors import SoundnessError
+from mipverify.problem.criterion import Criterion
 from mipverify.problem.norm import Norm
 from mipverify.problem.witness import Witness
 from mipverify.verify.profile import Profile
@@ -45,8 +46,9 @@ class Certificate:
     """[lower, upper] encloses the minimal distortion of one input.
 
     Attributes:
-        label: the class to be kept.
-        prediction: class of the unperturbed input in onnxruntime.
+        label: the class of the input; None where it plays no role.
+        prediction: class of the unperturbed input in onnxruntime; None where classes play no role, -1
+            where it has none.
         norm: the distance.
         eps: radius asked about, None for a distance query.
         lower: no adversarial point has a distance <= lower (closed ball); 0 also when nothing is known:
@@ -62,10 +64,11 @@ class Certificate:
         search_radius: for a distance query, the radius beyond which nothing was searched.
         error: what went wrong, for status `error`.
         profile: what the stages left open, if the options asked for it.
+        criterion: when outputs count as unsafe; None where nobody said.
     """
 
-    label: int
-    prediction: int
+    label: int | None
+    prediction: int | None
     norm: Norm
     eps: float | None
     lower: float
@@ -83,6 +86,7 @@ class Certificate:
     search_radius: float = float("inf")
     error: str | None = None
     profile: Profile | None = None
+    criterion: Criterion | None = None
 
     def __post_init__(self) -> None:
         """Refuse an interval that contradicts itself."""
@@ -97,13 +101,18 @@ class Certificate:
         """The verdict: at radius `eps`, or for a distance query whether the interval is closed."""
         if self.error is not None:
             return Status.ERROR
-        if self.prediction != self.label:
+        if self.keeps_class and self.prediction != self.label:
             return Status.MISCLASSIFIED
         if self.eps is not None:
             if self.excludes(self.eps):
                 return Status.VERIFIED
             return Status.FALSIFIED if self.upper <= self.eps else Status.UNKNOWN
         return Status.VERIFIED if self.closed else Status.UNKNOWN
+
+    @property
+    def keeps_class(self) -> bool:
+        """Whether the question is about the class of the input, and not about a condition on outputs."""
+        return self.criterion is None or self.criterion.output is None
 
     def excludes(self, radius: float) -> bool:
         """Whether no adversarial point has distance <= radius; a lower end of 0 needs evidence to say so."""

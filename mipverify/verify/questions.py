@@ -2,51 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mipverify.errors import QueryError
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array
+from mipverify.problem.criterion import Criterion
 from mipverify.problem.norm import Norm
-from mipverify.problem.query import Query, check_fits, misclassification
+from mipverify.problem.query import Query, check_fits
 from mipverify.problem.region import Ball, Box
 
 Domain = tuple[float, float] | Box | None
 EXACT_NORMS = (Norm.LINF, Norm.L1)
+ANY_OTHER_CLASS = Criterion()
 
 
 def questions(
     graph: Graph,
     xs: ArrayLike,
-    labels: ArrayLike,
+    labels: ArrayLike | None,
     *,
     radius: float,
     norm: str | Norm,
-    targets: Iterable[int] | None,
-    alpha: float,
     domain: Domain,
+    criterion: Criterion = ANY_OTHER_CLASS,
 ) -> list[Query]:
-    """Is some a in the domain with D(x, a) <= radius in a wrong class?, for every x, in order.
+    """Has some a in the domain with D(x, a) <= radius unsafe outputs?, for every x, in order.
 
     Args:
         graph: the network.
         xs: inputs in raw units, [samples, ...] with n values each.
-        labels: the class to be kept, [samples].
+        labels: the class to be kept, [samples]; None where a condition on outputs needs none.
         radius: of the closed ball; may be infinite where the domain is not.
         norm: linf or l1.
-        targets: classes that count as wrong, the label never; None for all but the label.
-        alpha: margin by which a target must reach the label.
         domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
+        criterion: when outputs count as unsafe; by default where another class is reached.
 
     Raises:
         QueryError: a query that makes no sense.
     """
     points = np.asarray(xs, dtype=np.float64)
     points = points.reshape(len(points), -1) if len(points) else points
-    classes = [int(label) for label in np.asarray(labels).reshape(-1)]
+    classes: list[int | None] = [None] * len(points)
+    if labels is not None and criterion.needs_label:
+        classes = [int(label) for label in np.asarray(labels).reshape(-1)]
     if len(points) != len(classes):
         raise QueryError(f"{len(points)} inputs but {len(classes)} labels: give one label an input")
     measure_in = Norm.parse(norm)
@@ -54,12 +54,10 @@ def questions(
         known = ", ".join(EXACT_NORMS)
         raise QueryError(f"norm {measure_in} has no exact encoding yet: choose one of {known}")
     box = _domain_box(domain, graph.input_size)
-    wanted = None if targets is None else tuple(targets)
 
-    def ask(x: Float64Array, label: int) -> Query:
-        others = None if wanted is None else [target for target in wanted if target != label]
-        unsafe = misclassification(graph.output_size, label, targets=others, alpha=alpha)
-        query = Query(Ball(x, radius, measure_in, box), unsafe, label)
+    def ask(x: Float64Array, label: int | None) -> Query:
+        unsafe = criterion.unsafe(graph.output_size, label)
+        query = Query(Ball(x, radius, measure_in, box), unsafe, label, criterion)
         check_fits(graph, query)
         enclosing = query.region.box()
         if not (np.isfinite(enclosing.lower).all() and np.isfinite(enclosing.upper).all()):

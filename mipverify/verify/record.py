@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from mipverify.graph.operators import Float64Array
+from mipverify.problem.criterion import Criterion
 from mipverify.problem.norm import Norm
 from mipverify.problem.witness import Witness
 from mipverify.verify.certificate import Certificate, Evidence, Status
@@ -21,17 +22,20 @@ class CounterexampleRecord:
 
     Attributes:
         file: where the point is stored, relative to the folder of the record; None when it was not kept.
-        prediction: its class in onnxruntime.
-        margin: by how much the unsafe set is reached in onnxruntime, >= 0.
+        prediction: its class in onnxruntime; None where classes play no role.
+        margin: by how much the unsafe set is reached in onnxruntime, >= 0: for a condition on outputs the
+            least surplus of the inequalities that describe its failure.
         distances: D(x, a) in every norm, keyed by the norm's name.
         replayed: whether onnxruntime confirmed it; nothing else is ever recorded, so always True.
+        outputs: what onnxruntime returned for it; only where the question is a condition on outputs.
     """
 
     file: str | None
-    prediction: int
+    prediction: int | None
     margin: float
     distances: dict[str, float]
     replayed: bool = True
+    outputs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,13 @@ class Record:
 
     Attributes:
         index: position of the sample in its data set.
-        label: the class to be kept; None when it never became known.
-        prediction: class of the unperturbed sample in onnxruntime; None when it was not computed.
+        label: the class of the sample; None where it plays no role or never became known.
+        prediction: class of the unperturbed sample in onnxruntime; None likewise.
         status: verified, falsified, unknown, misclassified or error.
         norm: linf, l2, l1 or l0.
         eps: the radius asked about; None for a distance query.
+        criterion: when outputs count as unsafe: `reading`, `targets` and `alpha`, or `output`, the condition
+            that must hold; None where nobody said.
         lower_bound: no adversarial point has a distance <= lower_bound.
         upper_bound: distance of the counterexample; None for infinity.
         gap: (upper - lower) / upper; None without a counterexample.
@@ -65,6 +71,7 @@ class Record:
     status: str
     norm: str
     eps: float | None
+    criterion: dict[str, object] | None
     lower_bound: float
     upper_bound: float | None
     gap: float | None
@@ -82,10 +89,12 @@ class Record:
     profile: Profile | None = None
 
     def as_dict(self) -> dict[str, object]:
-        """The record as nested dictionaries, in the order of the fields; without a profile if it has none."""
+        """The record as nested dictionaries, in the order of the fields; no profile or outputs if None."""
         values = asdict(self)
         if self.profile is None:
             del values["profile"]
+        if self.counterexample is not None and self.counterexample.outputs is None:
+            del values["counterexample"]["outputs"]
         return values
 
     def to_json(self) -> str:
@@ -112,10 +121,11 @@ def record_of(
     return Record(
         index=index,
         label=certificate.label,
-        prediction=certificate.prediction if certificate.prediction >= 0 else None,
+        prediction=None if certificate.prediction == -1 else certificate.prediction,
         status=certificate.status.value,
         norm=certificate.norm.value,
         eps=certificate.eps,
+        criterion=None if certificate.criterion is None else certificate.criterion.values(),
         lower_bound=_largest_finite(certificate.lower),
         upper_bound=_finite(certificate.upper),
         gap=certificate.relative_gap if math.isfinite(certificate.upper) else None,
@@ -127,7 +137,7 @@ def record_of(
         num_binaries=certificate.num_binaries,
         nodes=certificate.nodes,
         seconds=_seconds(certificate.seconds),
-        counterexample=_counterexample(found, x, counterexample_file) if found else None,
+        counterexample=_counterexample(certificate, found, x, counterexample_file) if found else None,
         certificate=None,
         error=certificate.error,
         profile=certificate.profile,
@@ -135,7 +145,14 @@ def record_of(
 
 
 def error_record(
-    index: int, label: int | None, *, norm: Norm, eps: float | None, error: str, seconds: float
+    index: int,
+    label: int | None,
+    *,
+    norm: Norm,
+    eps: float | None,
+    error: str,
+    seconds: float,
+    criterion: Criterion | None = None,
 ) -> Record:
     """The record of a sample on which verification itself failed: nothing is claimed."""
     return Record(
@@ -145,6 +162,7 @@ def error_record(
         status=Status.ERROR.value,
         norm=norm.value,
         eps=eps,
+        criterion=None if criterion is None else criterion.values(),
         lower_bound=0.0,
         upper_bound=None,
         gap=None,
@@ -162,10 +180,19 @@ def error_record(
     )
 
 
-def _counterexample(witness: Witness, x: Float64Array, file: str | None) -> CounterexampleRecord:
+def _counterexample(
+    certificate: Certificate, witness: Witness, x: Float64Array, file: str | None
+) -> CounterexampleRecord:
     center = np.asarray(x, dtype=np.float64).reshape(-1)
     distances = {norm.value: float(norm.distance(center, witness.point)) for norm in Norm}
-    return CounterexampleRecord(file, witness.prediction, float(witness.margin), distances)
+    classes = certificate.keeps_class
+    return CounterexampleRecord(
+        file,
+        witness.prediction if classes else None,
+        float(witness.margin),
+        distances,
+        outputs=None if classes else tuple(float(value) for value in witness.outputs),
+    )
 
 
 def _seconds(stages: dict[str, float]) -> dict[str, float]:

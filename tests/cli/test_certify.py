@@ -84,8 +84,7 @@ def test_the_run_folder_says_what_was_asked_and_found(invoke: Invoke, tmp_path: 
         "norm": "linf",
         "eps": 0.01,
         "radius": "inf",
-        "targets": None,
-        "alpha": 0.0,
+        "criterion": {"reading": "label", "targets": None, "alpha": 0.0},
         "domain": [0.0, 1.0],
     }
     assert manifest["network"]["digest"] == mipverify.load(MLP).digest
@@ -217,3 +216,48 @@ def test_linear_programs_run_when_asked_for(invoke: Invoke) -> None:
     assert "lp" in programs["profile"]["layers"][0]["unstable"]
     refused = invoke("certify", MLP, "--eps", "0.1", "--bounds", "guess")
     assert refused.exit_code == 2
+
+
+def test_targets_may_have_to_beat_every_class(invoke: Invoke) -> None:
+    ask = ("certify", MLP, "--index", "2", "--eps", "0.3", "--targets", "3,4", "--alpha", "1/2", "--json")
+    for reading in ("label", "argmax"):
+        [record] = json_lines(invoke(*ask, "--reading", reading).stdout)
+        assert record["criterion"] == {"reading": reading, "targets": [3, 4], "alpha": 0.5}
+        assert record["status"] == "falsified"
+        assert record["counterexample"]["margin"] >= 0
+        if reading == "argmax":
+            assert record["counterexample"]["prediction"] == record["target"] in (3, 4)
+
+
+def test_conditions_on_outputs_need_no_labels(
+    invoke: Invoke, tmp_path: Path, digits: mipverify.Dataset
+) -> None:
+    data = tmp_path / "regression.npz"
+    np.savez(data, inputs=digits.inputs[:3], y=np.array([0.5, -1.25, 3.0]))
+    ask = ("certify", MLP, "--data", data, "--eps", "0.01")
+    holds = invoke(*ask, "--output", "y0 - y3 <= 50", "--output", "y1 >= -200", "--json")
+    assert holds.exit_code == 0
+    for record in json_lines(holds.stdout):
+        assert record["criterion"] == {"output": "y0 - y3 <= 50 and y1 >= -200"}
+        assert (record["status"], record["label"], record["prediction"]) == ("verified", None, None)
+    fails = invoke(*ask, "--output", "y0 >= 1 and y0 <= -1", "--out", tmp_path / "run")
+    assert fails.exit_code == 1
+    assert "accuracy" not in fails.output
+    assert "becomes" not in fails.output
+    [first, *_] = json_lines((tmp_path / "run" / "records.jsonl").read_text())
+    assert (first["status"], first["upper_bound"], first["target"]) == ("falsified", 0.0, None)
+    assert first["counterexample"]["prediction"] is None
+    assert len(first["counterexample"]["outputs"]) == 10
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["question"]["criterion"] == {"output": "y0 >= 1 and y0 <= -1"}
+    assert manifest["labelled"] is False
+
+
+def test_a_condition_may_name_the_class_of_the_sample(invoke: Invoke, digits: mipverify.Dataset) -> None:
+    assert digits.labels is not None
+    result = invoke("certify", MLP, "--index", "0", "--eps", "0.3", "--output", "y_label >= y3 + 1", "--json")
+    [record] = json_lines(result.stdout)
+    assert record["label"] == digits.labels[0]
+    assert record["status"] == "falsified"
+    outputs = record["counterexample"]["outputs"]
+    assert outputs[record["label"]] <= outputs[3] + 1

@@ -18,6 +18,7 @@ from mipverify.errors import DataError
 from mipverify.frontend.datasets import load_dataset
 from mipverify.frontend.network import load_network
 from mipverify.frontend.vnnlib.property import load_property
+from mipverify.problem.criterion import Criterion
 from mipverify.problem.norm import Norm
 from mipverify.verify.questions import questions
 from tests.cli.conftest import MLP, Invoke, json_lines, start
@@ -184,7 +185,16 @@ def test_bad_tables(tmp_path: Path, content: str, said: str) -> None:
         read_instances(path)
 
 
-@pytest.mark.parametrize("options", [(), ("--alpha", "0.25", "--targets", "1,2"), ("--domain", "none")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--alpha", "0.25", "--targets", "1,2"),
+        ("--domain", "none"),
+        ("--alpha", "0.25", "--targets", "1,2", "--reading", "argmax"),
+        ("--output", "y0 - y1/4 <= 0.5 or y3 >= 1"),
+    ],
+)
 def test_an_exported_query_is_read_back(invoke: Invoke, tmp_path: Path, options: tuple[str, ...]) -> None:
     """The box of the file lies within one rounding of the ball's, and the unsafe sets are the same."""
     path = tmp_path / "p.vnnlib"
@@ -199,8 +209,12 @@ def test_an_exported_query_is_read_back(invoke: Invoke, tmp_path: Path, options:
         [record["label"]],
         radius=8 / 255,
         norm=Norm.LINF,
-        targets=(1, 2) if "--targets" in options else None,
-        alpha=0.25 if "--alpha" in options else 0.0,
+        criterion=Criterion.of(
+            targets=(1, 2) if "--targets" in options else None,
+            alpha=0.25 if "--alpha" in options else 0.0,
+            reading=options[-1] if "--reading" in options else "label",
+            output=options[-1] if "--output" in options else None,
+        ),
         domain=None if "--domain" in options else (0.0, 1.0),
     )
     (region,) = load_property(path).regions

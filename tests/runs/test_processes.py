@@ -48,8 +48,6 @@ def queries(network: mipverify.Network, digits: mipverify.Dataset) -> list[Query
         digits.labels[:10],
         radius=EPS,
         norm="linf",
-        targets=None,
-        alpha=0.0,
         domain=(0.0, 1.0),
     )
 

@@ -14,7 +14,7 @@ from mipverify.verify.summary import summarise
 
 # The published order of the keys.
 KEYS = """
-    index label prediction status norm eps lower_bound upper_bound gap target decided_by evidence
+    index label prediction status norm eps criterion lower_bound upper_bound gap target decided_by evidence
     num_relus num_unstable num_binaries nodes seconds counterexample certificate error
 """.split()  # noqa: SIM905
 
@@ -54,6 +54,7 @@ def test_a_record_says_what_the_certificate_says() -> None:
         "status": "falsified",
         "norm": "linf",
         "eps": 0.6,
+        "criterion": None,
         "lower_bound": 0.125,
         "upper_bound": 0.5,
         "gap": 0.75,

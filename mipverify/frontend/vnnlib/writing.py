@@ -103,8 +103,13 @@ def _normalized(
 
 
 def _row(row: Float64Array, offset: float) -> str:
-    """`(>= Y_t Y_c)`, or `(>= (- Y_t Y_c) alpha)`: one output is compared with another."""
-    (high,), (low,) = (row == 1).nonzero()[0], (row == -1).nonzero()[0]
-    if offset == 0:
-        return f"(>= Y_{high} Y_{low})"
-    return f"(>= (- Y_{high} Y_{low}) {decimal_text(offset)})"
+    """`(>= Y_t Y_c)`, `(>= (- Y_t Y_c) alpha)`, or a sum of multiples of outputs compared with a number."""
+    used = row.nonzero()[0]
+    if sorted(row[used].tolist()) == [-1, 1]:
+        (high,), (low,) = (row == 1).nonzero()[0], (row == -1).nonzero()[0]
+        if offset == 0:
+            return f"(>= Y_{high} Y_{low})"
+        return f"(>= (- Y_{high} Y_{low}) {decimal_text(offset)})"
+    terms = [f"Y_{k}" if row[k] == 1 else f"(* {decimal_text(float(row[k]))} Y_{k})" for k in used]
+    left = terms[0] if len(terms) == 1 else f"(+ {' '.join(terms)})"
+    return f"(>= {left} {decimal_text(offset)})"
