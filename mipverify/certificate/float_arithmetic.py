@@ -2,8 +2,8 @@
 
 Sums of n products are off by at most n eps times the sum of the absolute products, in any order (Higham 2002;
 eps is twice the unit roundoff, which leaves room for the rounding of the bound itself). A sum is an
-`Enclosed` number. Coefficients are plain floats: where a product of coefficients is rounded, the sum that they
-belong to is charged what this can make of values within their bounds. Underflow is charged some subnormals.
+`Enclosed` number. Coefficients are plain floats: where a product of coefficients is rounded, the sum that
+they belong to is charged what this makes of values within their bounds. Underflow is charged subnormals.
 """
 
 from __future__ import annotations

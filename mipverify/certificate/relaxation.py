@@ -252,7 +252,7 @@ def bound_layers(
 def _from_sources(
     layer: Affine, part: CheckedPart, bounds: LayerBounds, arithmetic: Arithmetic
 ) -> tuple[Float64Array, Float64Array]:
-    """Bounds of an affine layer over the boxes of its sources, and over the region where that is its source."""
+    """Bounds of an affine layer over the boxes of its sources, and over the region if that is its source."""
     sides = [
         (matrix, absolute, bounds.lower[source], bounds.upper[source])
         for (source, matrix), absolute in zip(layer.terms, layer.absolute, strict=True)

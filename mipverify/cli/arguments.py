@@ -74,6 +74,7 @@ class SampleArguments:
     out: cli.OutOption = None
     json: cli.JsonOption = False
     profile: cli.ProfileOption = False
+    proof: cli.ProofOption = "auto"
     quiet: cli.QuietOption = False
     verbose: cli.VerboseOption = 0
 
@@ -110,6 +111,7 @@ class SampleArguments:
             batch_size=self.batch_size,
             bounds=self.bounds,
             profile=self.profile,
+            proof="off" if self.proof == "auto" and self.out is None else self.proof,
         )
 
 

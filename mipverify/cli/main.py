@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from mipverify import __version__
 from mipverify.cli.certify import certify
+from mipverify.cli.check import check
 from mipverify.cli.distance import distance
 from mipverify.cli.exit_codes import ExitCode
 from mipverify.cli.export import export
@@ -66,6 +67,7 @@ app.command()(certify)
 app.command()(distance)
 app.command()(vnnlib)
 app.command()(export)
+app.command()(check)
 app.command()(inspect)
 
 

@@ -208,6 +208,16 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="JSON on stdout; everything else goes to stderr.", rich_help_panel=OUTPUT),
 ]
+ProofOption = Annotated[
+    str,
+    typer.Option(
+        "--proof",
+        metavar="off|auto|always",
+        help="Certificates for `mipverify check`, in the folder of --out. auto: where they take no longer "
+        "than the answer; always: with all the time there is.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 ProfileOption = Annotated[
     bool,
     typer.Option(

@@ -12,12 +12,14 @@ import numpy as np
 
 from mipverify.errors import InputError
 from mipverify.graph.operators import Float64Array
+from mipverify.verify.proof import Proof
 from mipverify.verify.record import Record
 
 RECORDS = "records.jsonl"
 MANIFEST = "run.json"
 SUMMARY = "summary.json"
 WITNESSES = "witnesses"
+CERTIFICATES = "certificates"
 
 
 class RunFolder:
@@ -58,6 +60,17 @@ class RunFolder:
         temporary = self.path / f"{name}.partial"
         with temporary.open("wb") as file:
             np.save(file, point.astype(np.float32).reshape(shape), allow_pickle=False)
+            os.fsync(file.fileno())
+        temporary.replace(self.path / name)
+        return name
+
+    def save_certificate(self, index: int, proof: Proof) -> str:
+        """Store a certificate; its path in the folder."""
+        name = f"{CERTIFICATES}/{index:06d}.npz"
+        temporary = self.path / f"{name}.partial"
+        temporary.parent.mkdir(exist_ok=True)
+        proof.save(temporary)
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(self.path / name)
         return name

@@ -48,6 +48,7 @@ class Session:
     workers: int
     folder: RunFolder | None
     json: bool
+    file: str
     records: list[Record] = field(default_factory=list)
 
 
@@ -64,7 +65,15 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
     samples = choose_samples(network, arguments, question, terminal)
     folder = RunFolder(Path(arguments.out)) if arguments.out is not None else None
     session = Session(
-        terminal, network, samples, question, options, arguments.workers, folder, arguments.json
+        terminal,
+        network,
+        samples,
+        question,
+        options,
+        arguments.workers,
+        folder,
+        arguments.json,
+        str(Path(arguments.network).resolve()),
     )
     with closing(folder) if folder else nullcontext():
         if folder:
@@ -168,7 +177,10 @@ def _record(session: Session, position: int, answer: Certificate | Exception, se
     if session.folder and answer.witness is not None:
         shape = session.network.graph.input_shape
         file = session.folder.save_witness(index, answer.witness.point, shape)
-    return record_of(answer, index, session.samples.points[position], counterexample_file=file)
+    proof = session.folder.save_certificate(index, answer.proof) if session.folder and answer.proof else None
+    return record_of(
+        answer, index, session.samples.points[position], counterexample_file=file, certificate_file=proof
+    )
 
 
 def _show(session: Session, record: Record) -> None:
@@ -219,7 +231,12 @@ def _manifest(session: Session) -> dict[str, object]:
     network, data, question = session.network, session.samples.dataset, session.question
     return {
         "mipverify": __version__,
-        "network": {"name": network.name, "digest": network.digest, "input_shape": network.graph.input_shape},
+        "network": {
+            "name": network.name,
+            "digest": network.digest,
+            "file": session.file,
+            "input_shape": network.graph.input_shape,
+        },
         "data": {"name": data.name, "source": data.source, "description": data.description},
         "labelled": session.samples.labelled,
         "indices": session.samples.indices,

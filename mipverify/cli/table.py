@@ -93,6 +93,9 @@ def summary_lines(
     if summary.decided_by:
         stages = ", ".join(f"{stage} {number}" for stage, number in summary.decided_by.items())
         lines.append(f"decided by         {stages}")
+    if summary.evidence:
+        kinds = ", ".join(f"{kind} {number}" for kind, number in summary.evidence.items())
+        lines.append(f"evidence           {kinds}")
     mean, median = seconds_text(summary.mean_seconds), seconds_text(summary.median_seconds)
     lines.append(f"seconds a sample   mean {mean}, median {median}")
     return lines

@@ -13,6 +13,7 @@ from mipverify.graph.operators import Float64Array
 from mipverify.problem.query import Query
 from mipverify.verify.case import Case
 from mipverify.verify.certificate import Certificate, Stage
+from mipverify.verify.certifying import add_proofs
 from mipverify.verify.decide import decide
 from mipverify.verify.distance import measure
 from mipverify.verify.engine import Engine, choose_device, torch_threads
@@ -57,6 +58,7 @@ def answer(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> Ge
         with torch_threads(engine.options.threads):
             cases = _begin(engine, queries, eps)
             _climb(engine, cases, measure if eps is None else decide)
+            add_proofs(engine, cases)
     except KeyboardInterrupt:
         interrupted = True
     waiting = deque(case.certificate() for case in cases)

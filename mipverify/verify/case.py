@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mipverify.search.box_leaves import BoxLeaves
     from mipverify.search.phase_leaves import PhaseLeaves
     from mipverify.verify.box_search import PausedSearch
+    from mipverify.verify.proof import Proof
     from mipverify.verify.searching import PausedTree
 
 
@@ -43,6 +44,7 @@ class Case:
         profiler: collects the profile, if one was asked for.
         paused: boxes that a search over the input left open.
         trees: by radius, the phases that the searches for a distance left open.
+        proof: of the bounds, once there is one.
         leaves: of the last search that was complete: what a proof of it can be made of.
     """
 
@@ -67,6 +69,7 @@ class Case:
     paused: PausedSearch | None = None
     trees: dict[float, PausedTree] = field(default_factory=dict)
     leaves: PhaseLeaves | BoxLeaves | None = None
+    proof: Proof | None = None
 
     @property
     def upper(self) -> float:
@@ -154,6 +157,7 @@ class Case:
             criterion=self.query.criterion,
             error=self.error,
             profile=None if self.profiler is None else self.profiler.profile(),
+            proof=self.proof,
         )
 
 

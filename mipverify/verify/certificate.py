@@ -10,6 +10,7 @@ from mipverify.problem.criterion import Criterion
 from mipverify.problem.norm import Norm
 from mipverify.problem.witness import Witness
 from mipverify.verify.profile import Profile
+from mipverify.verify.proof import Proof
 
 
 class Status(StrEnum):
@@ -39,6 +40,7 @@ class Stage(StrEnum):
     TIGHTENING = "tightening"
     MIP = "mip"
     SEARCH = "search"
+    PROOF = "proof"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,7 @@ class Certificate:
         search_radius: for a distance query, the radius beyond which nothing was searched.
         error: what went wrong, for status `error`.
         profile: what the stages left open, if the options asked for it.
+        proof: of the bounds, as a file that `mipverify check` accepts, if the options asked for one.
         criterion: when outputs count as unsafe; None where nobody said.
     """
 
@@ -86,6 +89,7 @@ class Certificate:
     search_radius: float = float("inf")
     error: str | None = None
     profile: Profile | None = None
+    proof: Proof | None = None
     criterion: Criterion | None = None
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mipverify.errors import QueryError
 
 ENGINES = ("auto", "search", "mip", "none")
+PROOFS = ("off", "auto", "always")
 BOUND_METHODS = ("interval", "linear", "optimised", "lp", "mip")
 
 
@@ -33,6 +34,9 @@ class VerifyOptions:
             for each target before a program of it is solved.
         attack: whether to attack at all (without it every counterexample comes from the solver).
         profile: whether certificates carry a `Profile`.
+        proof: whether certificates carry a proof that `mipverify check` accepts: `off`; `auto`: where it
+            takes no longer than the answer took; `always`: with all the time that is left, and at least as
+            much as the answer took.
     """
 
     time_limit: float = 120.0
@@ -48,6 +52,7 @@ class VerifyOptions:
     bounds: str = "optimised"
     attack: bool = True
     profile: bool = False
+    proof: str = "off"
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
@@ -67,5 +72,7 @@ class VerifyOptions:
             )
         if self.engine not in ENGINES:
             raise QueryError(f"unknown engine {self.engine!r}: choose one of {', '.join(ENGINES)}")
+        if self.proof not in PROOFS:
+            raise QueryError(f"unknown choice of proofs {self.proof!r}: choose one of {', '.join(PROOFS)}")
         if self.device not in ("auto", "cpu", "cuda"):
             raise QueryError(f"unknown device {self.device!r}: choose auto, cpu or cuda")

@@ -23,7 +23,7 @@ from mipverify.certificate.content import read_content
 from mipverify.certificate.float_arithmetic import FloatArithmetic
 from mipverify.certificate.format import FORMAT, VERSION, Arrays, CertificateFile
 from mipverify.certificate.network import Relu, read_network
-from mipverify.certificate.proof import SLOPE_STEPS, ProofChecker, ProofReport
+from mipverify.certificate.proof import SLOPE_STEPS, ProofChecker
 from mipverify.certificate.region import CheckedPart, CheckedRegion
 from mipverify.certificate.relaxation import Choices, LayerBounds, Relaxation, bound_layers
 from mipverify.errors import MipverifyError, ModelError
@@ -37,16 +37,9 @@ from mipverify.search.phase_search import SearchOptions, search_phases
 from mipverify.search.targets import targets_of
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
+from mipverify.verify.proof import Proof
 from mipverify.verify.proof_trees import Branch, preorder
 from mipverify.verify.searching import nodes_at_once
-
-
-@dataclass(frozen=True, eq=False)
-class Proof:
-    """A certificate and what the checker's code says of it."""
-
-    file: CertificateFile
-    report: ProofReport | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,6 +61,8 @@ class Record:
         seconds: `total` and one entry per stage.
         counterexample: the adversarial point, if one was found.
         certificate: file of a checkable proof; None where there is none.
+        holds_in_float32: whether the proven lower bound holds in float32 arithmetic, too; None without proof.
+        margin: by how much the proof shows outputs to miss the unsafe set; None without one.
         error: what went wrong, for status `error`.
         profile: what the stages left open; only where it was asked for.
     """
@@ -85,6 +87,8 @@ class Record:
     seconds: dict[str, float]
     counterexample: CounterexampleRecord | None
     certificate: str | None
+    holds_in_float32: bool | None
+    margin: float | None
     error: str | None
     profile: Profile | None = None
 
@@ -107,7 +111,12 @@ class Record:
 
 
 def record_of(
-    certificate: Certificate, index: int, x: Float64Array, *, counterexample_file: str | None = None
+    certificate: Certificate,
+    index: int,
+    x: Float64Array,
+    *,
+    counterexample_file: str | None = None,
+    certificate_file: str | None = None,
 ) -> Record:
     """The record of `certificate` for sample `index` with input `x` (any shape, n features).
 
@@ -116,8 +125,9 @@ def record_of(
         index: position of the sample in its data set.
         x: the unperturbed input, to measure the counterexample in every norm.
         counterexample_file: where the counterexample is stored, if it is.
+        certificate_file: where its proof is stored, if it is.
     """
-    found = certificate.witness
+    found, proof = certificate.witness, certificate.proof
     return Record(
         index=index,
         label=certificate.label,
@@ -138,7 +148,9 @@ def record_of(
         nodes=certificate.nodes,
         seconds=_seconds(certificate.seconds),
         counterexample=_counterexample(certificate, found, x, counterexample_file) if found else None,
-        certificate=None,
+        certificate=certificate_file,
+        holds_in_float32=None if proof is None else proof.holds_in_float32,
+        margin=None if proof is None or proof.margin is None else _finite(proof.margin),
         error=certificate.error,
         profile=certificate.profile,
     )
@@ -176,6 +188,8 @@ def error_record(
         seconds={"total": seconds},
         counterexample=None,
         certificate=None,
+        holds_in_float32=None,
+        margin=None,
         error=error,
     )
 

@@ -19,6 +19,7 @@ class Summary:
         total: number of samples answered.
         verified, falsified, unknown, misclassified, errors: how many have which status.
         decided_by: for each stage, how many verdicts on correctly classified samples it gave.
+        evidence: for each kind of evidence, how many lower bounds of correctly classified samples rest on it.
         mean_seconds, median_seconds: wall time a sample; 0 without samples.
         mean_lower_bound, mean_upper_bound: mean bounds on the distance over the samples that were classified
             correctly; None without any, and the upper one None unless each has a counterexample.
@@ -31,6 +32,7 @@ class Summary:
     misclassified: int
     errors: int
     decided_by: dict[str, int]
+    evidence: dict[str, int]
     mean_seconds: float
     median_seconds: float
     mean_lower_bound: float | None
@@ -64,6 +66,7 @@ def summarise(records: Sequence[Record]) -> Summary:
         misclassified=statuses[Status.MISCLASSIFIED],
         errors=statuses[Status.ERROR],
         decided_by=dict(Counter(r.decided_by for r in correct if r.decided_by).most_common()),
+        evidence=dict(Counter(r.evidence for r in correct if r.lower_bound > 0).most_common()),
         mean_seconds=fmean(seconds) if seconds else 0.0,
         median_seconds=median(seconds) if seconds else 0.0,
         mean_lower_bound=fmean(r.lower_bound for r in correct) if correct else None,

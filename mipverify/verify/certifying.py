@@ -1,0 +1,55 @@
+"""The last stage: proofs for what has been answered, as far as the options ask for them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+
+from mipverify.errors import ModelError
+from mipverify.verify.case import Case, timed
+from mipverify.verify.certificate import Evidence, Stage
+from mipverify.verify.deadline import Deadline
+from mipverify.verify.engine import Engine
+from mipverify.verify.proving import Prover
+
+LOGGER = logging.getLogger(__name__)
+LEAST_SECONDS = 0.2  # that a proof may take, however quick the answer was
+
+
+def add_proofs(engine: Engine, cases: Sequence[Case]) -> None:
+    """Give cases proofs; what cannot be proven in time keeps the evidence that it has."""
+    if engine.options.proof == "off":
+        return
+    prover = _prover(engine)
+    if prover is None:
+        return
+    for case in cases:
+        if case.error is None and (case.evidence is not Evidence.NONE or case.witness is not None):
+            with timed([case], Stage.PROOF):
+                _prove(engine, prover, case)
+
+
+@lru_cache(maxsize=1)
+def _prover(engine: Engine) -> Prover | None:
+    try:
+        return Prover(engine)
+    except ModelError as error:
+        LOGGER.warning("no certificates: %s", error)
+        return None
+
+
+def _prove(engine: Engine, prover: Prover, case: Case) -> None:
+    """The proof of both bounds, or of the witness alone."""
+    proven = case.evidence is not Evidence.NONE
+    spent = sum(case.seconds.values())
+    limit = max(LEAST_SECONDS, spent)
+    if engine.options.proof == "always":
+        limit = max(limit, case.remaining())
+    if proven:
+        found = prover.prove(case.query, case.lower, case.witness, Deadline(limit))
+        if found is not None:
+            case.proof, case.evidence = found, Evidence.CHECKED_PROOF
+            return
+    if case.witness is not None:
+        case.proof = prover.prove(case.query, None, case.witness, Deadline(limit))
