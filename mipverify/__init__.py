@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mipverify.frontend.network import Network
     from mipverify.frontend.network import load_network as load
     from mipverify.frontend.vnnlib.property import Property, load_property, read_property
+    from mipverify.problem import families as perturbations
     from mipverify.problem.output import output
     from mipverify.runs.api import certify, certify_batch, distance_batch, minimal_distortion
     from mipverify.runs.encodings import encode
@@ -53,6 +54,7 @@ __all__ = [
     "load_property",
     "minimal_distortion",
     "output",
+    "perturbations",
     "read_property",
     "record_of",
     "verify_property",
@@ -80,6 +82,7 @@ _HOMES = {
     "load_property": ("mipverify.frontend.vnnlib.property", "load_property"),
     "minimal_distortion": ("mipverify.runs.api", "minimal_distortion"),
     "output": ("mipverify.problem.output", "output"),
+    "perturbations": ("mipverify.problem.families", ""),
     "read_property": ("mipverify.frontend.vnnlib.property", "read_property"),
     "record_of": ("mipverify.verify.record", "record_of"),
     "verify_property": ("mipverify.runs.properties", "verify_property"),
@@ -93,7 +96,8 @@ if not TYPE_CHECKING:  # for a type checker, a name that is not imported above d
         if name not in _HOMES:
             raise AttributeError(f"module 'mipverify' has no attribute {name!r}")
         module, attribute = _HOMES[name]
-        value: object = getattr(import_module(module), attribute)
+        value: object = import_module(module)
+        value = getattr(value, attribute) if attribute else value
         globals()[name] = value
         return value
 

@@ -12,6 +12,7 @@ import numpy as np
 from mipverify.errors import QueryError
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array
+from mipverify.problem.perturbation import Parametrisation
 from mipverify.problem.region import Ball, Polytope
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ class Query:
         unsafe: a union of closed output polytopes, one per target class for a classifier.
         label: the class c that must be kept, where the query is about a classifier.
         criterion: what `unsafe` was made of, for records; None where nobody said.
+        parametrised: where a is not the network's input but its parameters: how the input depends on them.
     """
 
     region: Ball
     unsafe: tuple[Polytope, ...]
     label: int | None = None
     criterion: Criterion | None = None
+    parametrised: Parametrisation | None = None
 
     @property
     def keeps_class(self) -> bool:
@@ -118,10 +121,9 @@ def _beats(num_classes: int, target: int, others: list[int], alpha: float) -> Po
 
 def check_fits(graph: Graph, query: Query) -> None:
     """Raise QueryError unless region and unsafe set have the network's input and output size."""
-    if query.region.center.size != graph.input_size:
-        raise QueryError(
-            f"the input has {query.region.center.size} features, the network takes {graph.input_size}"
-        )
+    x = query.region.center if query.parametrised is None else query.parametrised.x
+    if x.size != graph.input_size:
+        raise QueryError(f"the input has {x.size} features, the network takes {graph.input_size}")
     for polytope in query.unsafe:
         if polytope.matrix.shape[1] != graph.output_size:
             raise QueryError(

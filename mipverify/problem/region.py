@@ -8,6 +8,7 @@ import numpy as np
 
 from mipverify.errors import QueryError
 from mipverify.graph.operators import Float64Array
+from mipverify.graph.rounding import Approximate
 from mipverify.problem.norm import Norm
 
 
@@ -95,6 +96,18 @@ class Ball:
         """Largest distance that a point of the region can have: the radius, or the end of the domain."""
         corner = np.maximum(self.center - self.domain.lower, self.domain.upper - self.center)
         return min(self.radius, float(self.norm.distance(np.zeros_like(corner), corner)))
+
+    def enclosing_radius(self) -> float:
+        """A radius of a ball that holds all of the domain, whatever the rounding of its distance."""
+        if not (np.isfinite(self.domain.lower).all() and np.isfinite(self.domain.upper).all()):
+            return float("inf")
+        center = Approximate.exact(self.center)
+        below = center - Approximate.exact(self.domain.lower)
+        above = Approximate.exact(self.domain.upper) - center
+        corner = np.maximum(below.value + below.error, above.value + above.error)
+        farthest = float(self.norm.distance(np.zeros_like(corner), corner))
+        exact = self.norm in (Norm.L0, Norm.LINF) and below.is_exact and above.is_exact
+        return farthest if exact else farthest * (1.0 + (corner.size + 4) * 2.0**-51)
 
     def contains(self, a: Float64Array) -> bool:
         """Whether a, of shape [n], lies in domain and ball.

@@ -18,6 +18,8 @@ class Witness:
         margin: by how much the unsafe set is reached in onnxruntime, >= 0.
         distance: D(x, a) in the norm of the query.
         target: the class whose polytope was reached, if the query has classes.
+        parameters: where inputs were parametrised, the theta that `point` was made of, by name; `distance` is
+            then theirs, and `point` the float32 input next to x + P theta.
     """
 
     point: Float64Array
@@ -26,3 +28,4 @@ class Witness:
     margin: float
     distance: float
     target: int | None
+    parameters: dict[str, float] | None = None

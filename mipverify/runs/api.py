@@ -11,13 +11,16 @@ from mipverify.errors import QueryError
 from mipverify.frontend.network import Network
 from mipverify.graph.graph import Graph
 from mipverify.problem.criterion import Criterion, Output
+from mipverify.problem.families import AnyFamily
 from mipverify.problem.norm import Norm
+from mipverify.problem.perturbation import Outside
 from mipverify.problem.query import Query, Reading
 from mipverify.runs.serial import answer_here
 from mipverify.verify.batch import batches
 from mipverify.verify.certificate import Certificate
 from mipverify.verify.options import VerifyOptions
-from mipverify.verify.questions import Domain, questions
+from mipverify.verify.questions import Domain, flat_points, questions
+from mipverify.verify.regions import read_regions
 
 
 def certify(
@@ -25,13 +28,21 @@ def certify(
     x: ArrayLike,
     label: int | None = None,
     *,
-    eps: float,
+    eps: float | None = None,
     norm: str | Norm = Norm.LINF,
     targets: Iterable[int] | None = None,
     alpha: float = 0.0,
     reading: str | Reading = Reading.LABEL,
     output: Output = None,
     domain: Domain = (0.0, 1.0),
+    mask: ArrayLike | None = None,
+    fixed: Iterable[int] | None = None,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    radii: ArrayLike | None = None,
+    perturbation: AnyFamily | None = None,
+    outside: str | Outside | None = None,
+    distance_in: str = "theta",
     options: VerifyOptions | None = None,
 ) -> Certificate:
     """Is some a in the domain with D(x, a) <= eps classified differently (`certify_batch` for one sample)?"""
@@ -46,6 +57,14 @@ def certify(
         reading=reading,
         output=output,
         domain=domain,
+        mask=mask,
+        fixed=fixed,
+        lower=lower,
+        upper=upper,
+        radii=radii,
+        perturbation=perturbation,
+        outside=outside,
+        distance_in=distance_in,
         options=options,
     )
     return next(answers)
@@ -63,6 +82,14 @@ def minimal_distortion(
     reading: str | Reading = Reading.LABEL,
     output: Output = None,
     domain: Domain = (0.0, 1.0),
+    mask: ArrayLike | None = None,
+    fixed: Iterable[int] | None = None,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    radii: ArrayLike | None = None,
+    perturbation: AnyFamily | None = None,
+    outside: str | Outside | None = None,
+    distance_in: str = "theta",
     options: VerifyOptions | None = None,
 ) -> Certificate:
     """How far must x move before its class changes (`distance_batch` for one sample)?"""
@@ -77,6 +104,14 @@ def minimal_distortion(
         reading=reading,
         output=output,
         domain=domain,
+        mask=mask,
+        fixed=fixed,
+        lower=lower,
+        upper=upper,
+        radii=radii,
+        perturbation=perturbation,
+        outside=outside,
+        distance_in=distance_in,
         options=options,
     )
     return next(answers)
@@ -87,13 +122,21 @@ def certify_batch(
     xs: ArrayLike,
     labels: ArrayLike | None = None,
     *,
-    eps: float,
+    eps: float | None = None,
     norm: str | Norm = Norm.LINF,
     targets: Iterable[int] | None = None,
     alpha: float = 0.0,
     reading: str | Reading = Reading.LABEL,
     output: Output = None,
     domain: Domain = (0.0, 1.0),
+    mask: ArrayLike | None = None,
+    fixed: Iterable[int] | None = None,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    radii: ArrayLike | None = None,
+    perturbation: AnyFamily | None = None,
+    outside: str | Outside | None = None,
+    distance_in: str = "theta",
     options: VerifyOptions | None = None,
     workers: int = 1,
 ) -> Generator[Certificate]:
@@ -103,7 +146,7 @@ def certify_batch(
         network: from `mipverify.load`.
         xs: inputs in raw units, [samples, ...] with n values each.
         labels: the class to be kept, [samples]; needed unless a condition on outputs names none.
-        eps: radius of the closed ball, in raw input units.
+        eps: radius of the closed ball, in raw input units; None for all of a box or a perturbation.
         norm: linf or l1.
         targets: classes that count as wrong; None for all but the label.
         alpha: margin by which a target must win.
@@ -112,6 +155,16 @@ def certify_batch(
             condition made of `mipverify.output`, or several, which must all hold. Unsafe is where it fails,
             equality included.
         domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
+        mask: 1 for features that may move, 0 for others: of the shape of an input, of its height and width,
+            or one such array a sample.
+        fixed: positions of features that may not move.
+        lower: a side of a box around the input, inside the domain: a number, an array of the shape of an
+            input, or one a sample.
+        upper: likewise.
+        radii: a radius for every feature, in place of 1: distances are those of (a - x) / r.
+        perturbation: inputs are a = x + P theta, of `mipverify.perturbations`; distances are |theta|.
+        outside: what becomes of a = x + P theta outside of the domain: clip (if None), forbid or allow.
+        distance_in: theta, or input for distances |P theta|.
         options: effort, limits and solver.
         workers: processes that answer at the same time; the certificates do not depend on it.
 
@@ -123,13 +176,35 @@ def certify_batch(
         QueryError: a query that makes no sense, before any work is done.
         SoundnessError: two claims contradict each other.
     """
-    if not (np.isfinite(eps) and eps >= 0):
+    if eps is not None and not (np.isfinite(eps) and eps >= 0):
         raise QueryError(f"eps must be a finite number >= 0, got {eps}")
+    if eps is None and lower is None and upper is None and mask is None and perturbation is None:
+        raise QueryError("without eps there is no region: give a radius, a box, a mask or a perturbation")
     criterion = Criterion.of(targets=targets, alpha=alpha, reading=reading, output=output)
     queries = questions(
-        _answerable(network, criterion), xs, labels, radius=eps, norm=norm, criterion=criterion, domain=domain
+        _answerable(network, criterion),
+        xs,
+        labels,
+        radius=np.inf if eps is None else eps,
+        norm=norm,
+        criterion=criterion,
+        domain=domain,
+        regions=read_regions(
+            flat_points(xs),
+            network.input_shape,
+            mask=mask,
+            fixed=fixed,
+            lower=lower,
+            upper=upper,
+            radii=radii,
+            perturbation=perturbation,
+            outside=outside,
+            distance_in=distance_in,
+        ),
+        whole=eps is None,
     )
-    return _answers(network, queries, eps=eps, options=options or VerifyOptions(), workers=workers)
+    radius = np.inf if eps is None else eps
+    return _answers(network, queries, eps=radius, options=options or VerifyOptions(), workers=workers)
 
 
 def distance_batch(
@@ -144,6 +219,14 @@ def distance_batch(
     reading: str | Reading = Reading.LABEL,
     output: Output = None,
     domain: Domain = (0.0, 1.0),
+    mask: ArrayLike | None = None,
+    fixed: Iterable[int] | None = None,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    radii: ArrayLike | None = None,
+    perturbation: AnyFamily | None = None,
+    outside: str | Outside | None = None,
+    distance_in: str = "theta",
     options: VerifyOptions | None = None,
     workers: int = 1,
 ) -> Generator[Certificate]:
@@ -162,6 +245,14 @@ def distance_batch(
             condition made of `mipverify.output`, or several, which must all hold. Unsafe is where it fails,
             equality included.
         domain: the box that every point must lie in.
+        mask: 1 for features that may move, as in `certify_batch`.
+        fixed: positions of features that may not move.
+        lower: a side of a box, as in `certify_batch`.
+        upper: a side of a box.
+        radii: a radius for every feature, as in `certify_batch`.
+        perturbation: inputs are a = x + P theta, as in `certify_batch`.
+        outside: what becomes of inputs outside of the domain, as in `certify_batch`.
+        distance_in: theta, or input for distances |P theta|.
         options: effort, limits and solver.
         workers: processes that answer at the same time; the certificates do not depend on it.
     """
@@ -176,6 +267,18 @@ def distance_batch(
         norm=norm,
         criterion=criterion,
         domain=domain,
+        regions=read_regions(
+            flat_points(xs),
+            network.input_shape,
+            mask=mask,
+            fixed=fixed,
+            lower=lower,
+            upper=upper,
+            radii=radii,
+            perturbation=perturbation,
+            outside=outside,
+            distance_in=distance_in,
+        ),
     )
     return _answers(network, queries, eps=None, options=options or VerifyOptions(), workers=workers)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from math import ceil
 
 import numpy as np
 
 from mipverify.errors import SoundnessError
+from mipverify.frontend.perturbed import PerturbedNetwork, perturbed_network
 from mipverify.graph.operators import Float64Array
 from mipverify.problem.query import Query
 from mipverify.verify.case import Case
@@ -36,6 +38,8 @@ def batches(queries: Sequence[Query], options: VerifyOptions) -> list[Sequence[Q
     """
     device = choose_device(options.device).type
     size = options.batch_size
+    if any(query.parametrised is not None for query in queries):
+        size = 1  # each is about a network of its own
     if size is None:
         size = max(1, min(LARGEST_BATCH[device], ceil(len(queries) / FEWEST_BATCHES[device])))
     return [queries[first : first + size] for first in range(0, len(queries), size)]
@@ -49,9 +53,13 @@ def answer(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> Ge
 
     Args:
         engine: the network and how to answer.
-        queries: of one norm, bounded and attacked together.
-        eps: the radius asked about; None to ask for the distance.
+        queries: of one norm, bounded and attacked together; a parametrised one comes alone.
+        eps: the radius asked about, infinity for the whole region of each; None to ask for the distance.
     """
+    if queries and queries[0].parametrised is not None:
+        (query,) = queries
+        yield from answer_parametrised(engine, query, eps)
+        return
     cases: list[Case] = []
     interrupted = False
     try:
@@ -70,6 +78,26 @@ def answer(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> Ge
             interrupted = True
     if interrupted:
         raise KeyboardInterrupt
+
+
+def answer_parametrised(engine: Engine, query: Query, eps: float | None) -> Generator[Certificate]:
+    """The certificate of a query about parameters: that of the network as a function of them."""
+    if query.parametrised is None:
+        raise ValueError("the query is not parametrised")
+    network = perturbed_network(engine.network, query.parametrised, query.region)
+    inner = Engine(network, engine.options)
+    for certificate in answer(inner, [replace(query, parametrised=None)], eps=eps):
+        yield in_terms_of_inputs(certificate, network)
+
+
+def in_terms_of_inputs(certificate: Certificate, network: PerturbedNetwork) -> Certificate:
+    """The certificate with the input of its witness in place of the parameters, which are named."""
+    found = certificate.witness
+    if found is None:
+        return certificate
+    inputs, _ = network.inputs(found.point[None])
+    parameters = network.parametrisation.named(found.point)
+    return replace(certificate, witness=replace(found, point=inputs[0], parameters=parameters))
 
 
 def _climb(engine: Engine, cases: Sequence[Case], ladder: Ladder) -> None:
@@ -99,7 +127,7 @@ def _begin(engine: Engine, queries: Sequence[Query], eps: float | None) -> list[
             query=query,
             label=query.label,
             prediction=_prediction(query, output),
-            eps=eps,
+            eps=query.region.radius if eps == float("inf") else eps,
             gap=engine.options.gap,
             limit=engine.options.time_limit,
             open_polytopes=tuple(range(len(query.unsafe))),

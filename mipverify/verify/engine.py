@@ -8,13 +8,13 @@ from functools import cached_property
 
 import torch
 
+from mipverify.attack.confirm import Replayable
 from mipverify.attack.options import AttackOptions
 from mipverify.bounds.arithmetic import check_arithmetic
 from mipverify.bounds.network_bounds import Method
 from mipverify.bounds.propagate import Propagator
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.errors import QueryError
-from mipverify.frontend.network import Network
 from mipverify.solvers.registry import solver_named
 from mipverify.solvers.solver import Solver
 from mipverify.verify.options import VerifyOptions
@@ -25,11 +25,11 @@ class Engine:
     """What the stages of a query work with; made once for a network and its options.
 
     Args:
-        network: the imported network with its deployed form.
+        network: the imported network with its deployed form, or one as a function of parameters.
         options: how queries are answered.
     """
 
-    def __init__(self, network: Network, options: VerifyOptions) -> None:
+    def __init__(self, network: Replayable, options: VerifyOptions) -> None:
         self.network = network
         self.options = options
         self.device = choose_device(options.device)

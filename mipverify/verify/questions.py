@@ -11,7 +11,8 @@ from mipverify.graph.operators import Float64Array
 from mipverify.problem.criterion import Criterion
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query, check_fits
-from mipverify.problem.region import Ball, Box
+from mipverify.problem.region import Box
+from mipverify.verify.regions import Regions, whole_region
 
 Domain = tuple[float, float] | Box | None
 EXACT_NORMS = (Norm.LINF, Norm.L1)
@@ -27,6 +28,8 @@ def questions(
     norm: str | Norm,
     domain: Domain,
     criterion: Criterion = ANY_OTHER_CLASS,
+    regions: Regions | None = None,
+    whole: bool = False,
 ) -> list[Query]:
     """Has some a in the domain with D(x, a) <= radius unsafe outputs?, for every x, in order.
 
@@ -38,12 +41,13 @@ def questions(
         norm: linf or l1.
         domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
         criterion: when outputs count as unsafe; by default where another class is reached.
+        regions: what narrows the ball of each sample, or gives it parameters; None for nothing.
+        whole: whether the radius is whatever reaches all of a sample's region.
 
     Raises:
         QueryError: a query that makes no sense.
     """
-    points = np.asarray(xs, dtype=np.float64)
-    points = points.reshape(len(points), -1) if len(points) else points
+    points = flat_points(xs)
     classes: list[int | None] = [None] * len(points)
     if labels is not None and criterion.needs_label:
         classes = [int(label) for label in np.asarray(labels).reshape(-1)]
@@ -55,16 +59,26 @@ def questions(
         raise QueryError(f"norm {measure_in} has no exact encoding yet: choose one of {known}")
     box = _domain_box(domain, graph.input_size)
 
-    def ask(x: Float64Array, label: int | None) -> Query:
+    around = Regions() if regions is None else regions
+
+    def ask(sample: int, x: Float64Array, label: int | None) -> Query:
         unsafe = criterion.unsafe(graph.output_size, label)
-        query = Query(Ball(x, radius, measure_in, box), unsafe, label, criterion)
+        ball, parametrised = around.region(sample, x, radius, measure_in, box)
+        query = Query(whole_region(ball) if whole else ball, unsafe, label, criterion, parametrised)
         check_fits(graph, query)
         enclosing = query.region.box()
         if not (np.isfinite(enclosing.lower).all() and np.isfinite(enclosing.upper).all()):
             raise QueryError("the region is unbounded: give a finite domain or a search radius")
         return query
 
-    return [ask(x, label) for x, label in zip(points, classes, strict=True)]
+    pairs = zip(points, classes, strict=True)
+    return [ask(sample, x, label) for sample, (x, label) in enumerate(pairs)]
+
+
+def flat_points(xs: ArrayLike) -> Float64Array:
+    """Inputs [samples, ...] as [samples, n], in float64."""
+    points = np.asarray(xs, dtype=np.float64)
+    return points.reshape(len(points), -1) if len(points) else points
 
 
 def _domain_box(domain: Domain, size: int) -> Box:

@@ -27,6 +27,8 @@ class Contradiction(Query):
 class Raising:
     """Stands where a query should, until somebody asks for its region."""
 
+    parametrised = None
+
     def __init__(self, message: str) -> None:
         self.message = message
 
