@@ -136,7 +136,7 @@ class FloatArithmetic:
     ) -> tuple[Float64Array, Float64Array]:
         """Bounds of sum of matrix @ v + bias, for terms (matrix, its absolute, sides of v)."""
         middle, spread, magnitude = bias, np.zeros_like(bias), np.abs(bias)
-        size = 8 + sum(matrix.shape[1] for matrix, _, _, _ in terms)
+        size = 8 + sum(int(np.diff(matrix.indptr).max(initial=0)) for matrix, _, _, _ in terms)
         for matrix, absolute, lower, upper in terms:
             center = lower / 2 + upper / 2
             radius = np.nextafter(np.maximum(upper - center, center - lower), np.inf)

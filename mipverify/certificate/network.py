@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -202,6 +203,9 @@ class _Reader:
             "Squeeze": self._reshape,
             "Unsqueeze": self._reshape,
             "Transpose": self._transpose,
+            "Gather": self._gather,
+            "Concat": self._concat,
+            "Neg": self._negate,
             "Constant": self._constant,
         }
         if node.op_type not in known or node.domain not in ("", "ai.onnx"):
@@ -430,10 +434,43 @@ class _Reader:
     def _transpose(self, node: onnx.NodeProto) -> None:
         value = self._argument(node)
         axes = self._attributes(node, perm=list(range(len(value.shape)))[::-1])["perm"]
-        index = np.arange(prod(value.shape)).reshape(value.shape).transpose(axes)
+        self._pick(node, value, np.arange(prod(value.shape)).reshape(value.shape).transpose(axes))
+
+    def _gather(self, node: onnx.NodeProto) -> None:
+        value, axis = self._argument(node), self._attributes(node, axis=0)["axis"]
+        wanted = self.constants.get(node.input[1])
+        if wanted is None or wanted.dtype.kind != "i":
+            raise ModelError(f"Gather ({node.name!r}) needs constant integers")
+        self._pick(node, value, np.take(np.arange(prod(value.shape)).reshape(value.shape), wanted, axis))
+
+    def _pick(self, node: onnx.NodeProto, value: _Value, index: IndexArray) -> None:
+        """Entries of a value at the positions `index`, in its shape."""
         size = index.size
-        matrix = sparse.csr_array((np.ones(size), (np.arange(size), index.reshape(-1))), shape=(size, size))
+        matrix = sparse.csr_array(
+            (np.ones(size), (np.arange(size), index.reshape(-1))), shape=(size, prod(value.shape))
+        )
         self._put(node, Affine(((value.layer, matrix),), np.zeros(size)), index.shape)
+
+    def _concat(self, node: onnx.NodeProto) -> None:
+        axis = self._attributes(node, axis=0)["axis"]
+        values = [self._argument(node, place) for place in range(len(node.input))]
+        starts = np.cumsum([0, *(prod(value.shape) for value in values)])
+        parts = [
+            start + np.arange(prod(value.shape)).reshape(value.shape)
+            for start, value in zip(starts[:-1].tolist(), values, strict=True)
+        ]
+        order = np.concatenate(parts, axis=axis)
+        every = sparse.csr_array(sparse.eye_array(order.size))[order.reshape(-1)]
+        terms = tuple(
+            (value.layer, sparse.csr_array(every[:, start:stop]))
+            for value, (start, stop) in zip(values, pairwise(starts.tolist()), strict=True)
+        )
+        self._put(node, Affine(terms, np.zeros(order.size)), order.shape)
+
+    def _negate(self, node: onnx.NodeProto) -> None:
+        value = self._argument(node)
+        matrix = sparse.csr_array(-sparse.csr_array(sparse.eye_array(prod(value.shape))))
+        self._put(node, Affine(((value.layer, matrix),), np.zeros(prod(value.shape))), value.shape)
 
     def _constant(self, node: onnx.NodeProto) -> None:
         tensor = self._attributes(node, value=None)["value"]

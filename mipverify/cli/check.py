@@ -120,7 +120,7 @@ def _inputs(run: Path) -> Float64Array | None:
     try:
         manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
         shape = tuple(int(size) for size in manifest["network"]["input_shape"])
-        source = manifest["data"]["source"]
+        source = manifest["data"]["argument"]
         size = 1
         for extent in shape:
             size *= extent

@@ -49,6 +49,7 @@ class Session:
     folder: RunFolder | None
     json: bool
     file: str
+    data: str | None
     records: list[Record] = field(default_factory=list)
 
 
@@ -74,6 +75,7 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
         folder,
         arguments.json,
         str(Path(arguments.network).resolve()),
+        arguments.data,
     )
     with closing(folder) if folder else nullcontext():
         if folder:
@@ -237,7 +239,12 @@ def _manifest(session: Session) -> dict[str, object]:
             "file": session.file,
             "input_shape": network.graph.input_shape,
         },
-        "data": {"name": data.name, "source": data.source, "description": data.description},
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "description": data.description,
+            "argument": session.data,
+        },
         "labelled": session.samples.labelled,
         "indices": session.samples.indices,
         "question": {

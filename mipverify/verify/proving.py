@@ -27,7 +27,10 @@ from mipverify.certificate.proof import SLOPE_STEPS, ProofChecker
 from mipverify.certificate.region import CheckedPart, CheckedRegion
 from mipverify.certificate.relaxation import Choices, LayerBounds, Relaxation, bound_layers
 from mipverify.errors import MipverifyError, ModelError
+from mipverify.frontend.network import Network
+from mipverify.graph.evaluate import evaluate
 from mipverify.graph.operators import Float64Array, IndexArray
+from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.problem.region import Ball
 from mipverify.problem.witness import Witness
@@ -40,6 +43,8 @@ from mipverify.verify.engine import Engine
 from mipverify.verify.proof import Proof
 from mipverify.verify.proof_trees import Branch, preorder
 from mipverify.verify.searching import nodes_at_once
+
+POINTS = 3  # at which the checker's network is compared with the graph
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +74,9 @@ class Prover:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         network = engine.network
+        if not isinstance(network, Network):
+            raise ModelError("what is verified is more than the file alone: it gets no certificates")
+        self.name, self.normalization = network.name, network.normalization
         given = network.normalization
         model = onnx.load_model_from_string(network.source)
         self.network = read_network(
@@ -78,6 +86,7 @@ class Prover:
         )
         self.digest = hashlib.sha256(network.source).hexdigest()
         self._check_sizes()
+        self._check_values()
 
     def _check_sizes(self) -> None:
         graph = self.engine.network.graph
@@ -86,6 +95,18 @@ class Prover:
         sizes = (self.network.input_size, self.network.output_size)
         if here != there or sizes != (graph.input_size, graph.output_size):
             raise ModelError("the checker reads this network differently: it gets no certificates")
+
+    def _check_values(self) -> None:
+        """The file must say what the graph says: a graph that was built upon a file is another network."""
+        rng = np.random.default_rng(0)
+        points = rng.normal(size=(POINTS, self.network.input_size))
+        norm, groups = Norm.LINF, np.arange(self.network.input_size)
+        for point, values in zip(points, evaluate(self.engine.network.graph, points), strict=True):
+            here = CheckedRegion(point, 0.0, norm, point, point, groups)
+            bounds = bound_layers(self.network, here.whole(), FloatArithmetic(), {})
+            slack = 1e-9 * (1 + np.abs(values).max())
+            if not ((bounds.lower[-1] - slack <= values) & (values <= bounds.upper[-1] + slack)).all():
+                raise ModelError("the network was built upon its file and differs: it gets no certificates")
 
     def prove(
         self, query: Query, lower: float | None, witness: Witness | None, deadline: Deadline
@@ -102,7 +123,7 @@ class Prover:
             "format": FORMAT,
             "version": VERSION,
             "network": self.digest,
-            "name": self.engine.network.name,
+            "name": self.name,
             "norm": query.region.norm.value,
             "radius": float(query.region.radius if lower is None else lower).hex(),
             "lower": None if lower is None else float(lower).hex(),
@@ -123,7 +144,7 @@ class Prover:
         return None if report.failed else Proof(file, report)
 
     def _question(self, query: Query) -> Arrays:
-        region, given = query.region, self.engine.network.normalization
+        region, given = query.region, self.normalization
         sides = np.stack([region.domain.lower, region.domain.upper])
         uniform = bool((sides == sides[:, :1]).all())
         rows = [len(polytope.offset) for polytope in query.unsafe]
