@@ -54,9 +54,16 @@ class Dyadic:
         return Dyadic(_objects(self.integers.sum(axis=-1)), self.shift)
 
     def floats(self) -> Float64Array:
-        """Nearest floats."""
+        """Nearest floats.
+
+        Raises:
+            QueryError: a number is too large for one.
+        """
         one = 1 << self.shift
-        flat = [integer / one for integer in self.integers.reshape(-1).tolist()]
+        try:
+            flat = [integer / one for integer in self.integers.reshape(-1).tolist()]
+        except OverflowError:
+            raise QueryError("a number is too large for a float") from None
         return np.array(flat, dtype=np.float64).reshape(self.integers.shape)
 
 

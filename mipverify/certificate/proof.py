@@ -142,7 +142,8 @@ class ProofChecker:
         arithmetic: Any = self.arithmetic
         unsafe = self.content.unsafe
         output = len(self.network.layers) - 1
-        reach = np.abs(unsafe.matrix) @ relaxation.bounds.magnitude(output)
+        with np.errstate(over="ignore", invalid="ignore"):
+            reach = np.abs(unsafe.matrix) @ relaxation.bounds.magnitude(output)
         forms, charge = arithmetic.product(weights, sparse.csr_array(-unsafe.matrix), 0.0, reach)
         offset = arithmetic.dot(weights, unsafe.offset, None)
         least = relaxation.least(output, forms, [offset, charge], choices)

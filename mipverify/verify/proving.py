@@ -26,7 +26,7 @@ from mipverify.certificate.network import Relu, read_network
 from mipverify.certificate.proof import SLOPE_STEPS, ProofChecker
 from mipverify.certificate.region import CheckedPart, CheckedRegion
 from mipverify.certificate.relaxation import Choices, LayerBounds, Relaxation, bound_layers
-from mipverify.errors import MipverifyError, ModelError
+from mipverify.errors import InputError, MissingBoundError, ModelError, SolverError
 from mipverify.frontend.network import Network
 from mipverify.graph.evaluate import evaluate
 from mipverify.graph.operators import Float64Array, IndexArray
@@ -135,7 +135,7 @@ class Prover:
         shown = replace(query, region=replace(query.region, radius=lower))
         try:
             found = self._lower_bound(shown, deadline)
-        except (MipverifyError, MemoryError):
+        except (InputError, MissingBoundError, SolverError, MemoryError):
             return None
         if found is None:
             return None
@@ -219,7 +219,8 @@ class Prover:
         """Trees of a single leaf, for the polytopes for which the usual slopes are enough."""
         steep = [bounds.upper[self._source(k)] > -bounds.lower[self._source(k)] for k in self.network.relus]
         open_ = [self._open(bounds, k) for k in self.network.relus]
-        slopes = np.concatenate([usual[own] for usual, own in zip(steep, open_, strict=True)]).astype(float)
+        chosen = [usual[own] for usual, own in zip(steep, open_, strict=True)]
+        slopes = np.concatenate([np.zeros(0), *chosen])
         relaxation = Relaxation(self.network, part, FloatArithmetic(), bounds)
         rows = np.concatenate([-polytope.matrix for polytope in query.unsafe])
         known = relaxation.minimum(len(self.network.layers) - 1, rows, Choices())

@@ -27,7 +27,9 @@ MODELS = sorted((Path(__file__).parents[2] / "models").glob("*.onnx"))
 ALL_KINDS = ("dense", "conv", "residual", "maxpool", "concat", "scale", "select")
 
 
-def value_at(network: CheckedNetwork, point: Float64Array, arithmetic: Arithmetic) -> tuple[Float64Array, ...]:
+def value_at(
+    network: CheckedNetwork, point: Float64Array, arithmetic: Arithmetic
+) -> tuple[Float64Array, ...]:
     """An interval around the outputs at a point."""
     groups = np.arange(point.size)
     here = CheckedRegion(point, 0.0, Norm.LINF, point, point, groups)
@@ -72,7 +74,9 @@ def test_random_networks_enclose_their_exact_values(seed: int) -> None:
         assert (up - low).max() <= 1e-9 * (1 + np.abs(up).max())
 
 
-def small(*nodes: onnx.NodeProto, shape: tuple[int, ...] = (1, 4), **constants: np.ndarray) -> onnx.ModelProto:
+def small(
+    *nodes: onnx.NodeProto, shape: tuple[int, ...] = (1, 4), **constants: np.ndarray
+) -> onnx.ModelProto:
     made = helper.make_graph(
         list(nodes),
         "small",
