@@ -44,8 +44,8 @@ def interval_text(record: Record) -> str:
     if record.status in (Status.MISCLASSIFIED, Status.ERROR):
         return "-"
     if record.upper_bound is None:
-        return f"[{lower_text(record.lower_bound)}, inf)"
-    return f"[{lower_text(record.lower_bound)}, {upper_text(record.upper_bound)}]"
+        return f"[{lower_text(record.least_distance)}, inf)"
+    return f"[{lower_text(record.least_distance)}, {upper_text(record.upper_bound)}]"
 
 
 def _remark(record: Record) -> str:

@@ -88,6 +88,13 @@ class Record:
     error: str | None
     profile: Profile | None = None
 
+    @property
+    def least_distance(self) -> float:
+        """The smallest distance that is not excluded: in l0 the next whole number after `lower_bound`."""
+        if self.norm == Norm.L0 and self.evidence != Evidence.NONE:
+            return math.floor(self.lower_bound) + 1.0
+        return self.lower_bound
+
     def as_dict(self) -> dict[str, object]:
         """The record as nested dictionaries, in the order of the fields; no profile or outputs if None."""
         values = asdict(self)
@@ -184,13 +191,15 @@ def _counterexample(
     certificate: Certificate, witness: Witness, x: Float64Array, file: str | None
 ) -> CounterexampleRecord:
     center = np.asarray(x, dtype=np.float64).reshape(-1)
-    distances = {norm.value: float(norm.distance(center, witness.point)) for norm in Norm}
+    distances = witness.distances or {
+        norm.value: float(norm.distance(center, witness.point)) for norm in Norm
+    }
     classes = certificate.keeps_class
     return CounterexampleRecord(
         file,
         witness.prediction if classes else None,
         float(witness.margin),
-        distances,
+        dict(distances),
         outputs=None if classes else tuple(float(value) for value in witness.outputs),
     )
 
