@@ -14,7 +14,6 @@ from mipverify.cli import parsing
 from mipverify.cli.arguments import Question, SampleArguments, takes
 from mipverify.cli.exit_codes import ExitCode
 from mipverify.errors import QueryError
-from mipverify.problem.query import Reading
 
 if TYPE_CHECKING:
     from mipverify.cli.console import Terminal
@@ -223,6 +222,8 @@ def _write_program(target: str, encoding: Encoding, title: str, terminal: Termin
 
 
 def _title(arguments: ExportArguments, network: Network, query: Query, question: Question, data: str) -> str:
+    from mipverify.problem.query import Reading
+
     criterion = question.criterion
     margin = f" by {criterion.alpha:g} or more" if criterion.alpha else ""
     what = f"is class {query.label} beaten{margin}"
