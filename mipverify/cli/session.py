@@ -159,7 +159,8 @@ def _record(session: Session, position: int, answer: Certificate | Exception, se
             index,
             None if session.samples.labels is None else int(session.samples.labels[position]),
             norm=session.question.norm,
-            eps=session.question.eps,
+            eps=_finite(session.question.eps),
+            region=session.question.region.given() or None,
             criterion=session.question.criterion,
             error=str(answer) if known else f"{type(answer).__name__}: {answer}",
             seconds=seconds,
@@ -168,7 +169,13 @@ def _record(session: Session, position: int, answer: Certificate | Exception, se
     if session.folder and answer.witness is not None:
         shape = session.network.graph.input_shape
         file = session.folder.save_witness(index, answer.witness.point, shape)
-    return record_of(answer, index, session.samples.points[position], counterexample_file=file)
+    return record_of(
+        answer,
+        index,
+        session.samples.points[position],
+        counterexample_file=file,
+        region=session.question.region.given() or None,
+    )
 
 
 def _show(session: Session, record: Record) -> None:
@@ -225,13 +232,19 @@ def _manifest(session: Session) -> dict[str, object]:
         "indices": session.samples.indices,
         "question": {
             "norm": question.norm.value,
-            "eps": question.eps,
+            "eps": _finite(question.eps),
+            "region": question.region.given() or None,
             "radius": _json_number(question.radius),
             "criterion": question.criterion.values(),
             "domain": None if question.domain is None else [_json_number(side) for side in question.domain],
         },
         "options": asdict(session.options),
     }
+
+
+def _finite(eps: float | None) -> float | None:
+    """The radius asked about, if there is one: all of a region has its own for each sample."""
+    return None if eps is None or eps == float("inf") else eps
 
 
 def _json_number(value: float) -> float | str:

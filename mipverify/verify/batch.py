@@ -98,11 +98,13 @@ def in_terms_of_inputs(
     if found is None:
         return certificate
     inputs, _ = network.inputs(found.point[None])
-    parameters = network.parametrisation.named(found.point)
-    x = network.parametrisation.x
-    distances = {norm.value: float(norm.distance(x, inputs[0], pixels)) for norm in Norm}
-    witness = replace(found, point=inputs[0], parameters=parameters, distances=distances)
-    return replace(certificate, witness=witness)
+    how = network.parametrisation
+    # Where every feature has a parameter of its own, the point says it all.
+    parameters = None if how.perturbation.is_diagonal else how.named(found.point)
+    distances = {norm.value: float(norm.distance(how.x, inputs[0], pixels)) for norm in Norm}
+    return replace(
+        certificate, witness=replace(found, point=inputs[0], parameters=parameters, distances=distances)
+    )
 
 
 def _climb(engine: Engine, cases: Sequence[Case], ladder: Ladder) -> None:

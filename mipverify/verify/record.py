@@ -28,6 +28,7 @@ class CounterexampleRecord:
         distances: D(x, a) in every norm, keyed by the norm's name.
         replayed: whether onnxruntime confirmed it; nothing else is ever recorded, so always True.
         outputs: what onnxruntime returned for it; only where the question is a condition on outputs.
+        parameters: theta, by name, where the question is about inputs x + P theta; only there.
     """
 
     file: str | None
@@ -36,6 +37,7 @@ class CounterexampleRecord:
     distances: dict[str, float]
     replayed: bool = True
     outputs: tuple[float, ...] | None = None
+    parameters: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Record:
         certificate: file of a checkable proof; None where there is none.
         error: what went wrong, for status `error`.
         profile: what the stages left open; only where it was asked for.
+        region: what narrows the ball or gives the input parameters, by option; only where something does.
     """
 
     index: int
@@ -87,6 +90,7 @@ class Record:
     certificate: str | None
     error: str | None
     profile: Profile | None = None
+    region: dict[str, str] | None = None
 
     @property
     def least_distance(self) -> float:
@@ -96,12 +100,15 @@ class Record:
         return self.lower_bound
 
     def as_dict(self) -> dict[str, object]:
-        """The record as nested dictionaries, in the order of the fields; no profile or outputs if None."""
+        """The record as nested dictionaries, in the order of the fields; those that may miss only if known."""
         values = asdict(self)
         if self.profile is None:
             del values["profile"]
-        if self.counterexample is not None and self.counterexample.outputs is None:
-            del values["counterexample"]["outputs"]
+        if self.region is None:
+            del values["region"]
+        for name in ("outputs", "parameters"):
+            if self.counterexample is not None and getattr(self.counterexample, name) is None:
+                del values["counterexample"][name]
         return values
 
     def to_json(self) -> str:
@@ -114,7 +121,12 @@ class Record:
 
 
 def record_of(
-    certificate: Certificate, index: int, x: Float64Array, *, counterexample_file: str | None = None
+    certificate: Certificate,
+    index: int,
+    x: Float64Array,
+    *,
+    counterexample_file: str | None = None,
+    region: dict[str, str] | None = None,
 ) -> Record:
     """The record of `certificate` for sample `index` with input `x` (any shape, n features).
 
@@ -123,6 +135,7 @@ def record_of(
         index: position of the sample in its data set.
         x: the unperturbed input, to measure the counterexample in every norm.
         counterexample_file: where the counterexample is stored, if it is.
+        region: what narrows the ball or gives the input parameters, in words.
     """
     found = certificate.witness
     return Record(
@@ -148,6 +161,7 @@ def record_of(
         certificate=None,
         error=certificate.error,
         profile=certificate.profile,
+        region=region,
     )
 
 
@@ -160,6 +174,7 @@ def error_record(
     error: str,
     seconds: float,
     criterion: Criterion | None = None,
+    region: dict[str, str] | None = None,
 ) -> Record:
     """The record of a sample on which verification itself failed: nothing is claimed."""
     return Record(
@@ -184,6 +199,7 @@ def error_record(
         counterexample=None,
         certificate=None,
         error=error,
+        region=region,
     )
 
 
@@ -201,6 +217,7 @@ def _counterexample(
         float(witness.margin),
         dict(distances),
         outputs=None if classes else tuple(float(value) for value in witness.outputs),
+        parameters=witness.parameters,
     )
 
 
