@@ -100,7 +100,7 @@ class Record:
         return self.lower_bound
 
     def as_dict(self) -> dict[str, object]:
-        """The record as nested dictionaries, in the order of the fields; those that may miss only if known."""
+        """The record as nested dictionaries, in the order of the fields; optional ones only if known."""
         values = asdict(self)
         if self.profile is None:
             del values["profile"]
