@@ -24,7 +24,7 @@ from mipverify.cli.samples import Samples, choose_samples
 from mipverify.cli.table import HEADER, STYLES, record_line, summary_lines
 from mipverify.errors import InputError, MipverifyError, SoundnessError
 from mipverify.frontend.network import load_network
-from mipverify.solvers.registry import solver_named
+from mipverify.solvers.registry import check_solver
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.record import Record, error_record, record_of
@@ -58,8 +58,7 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
         InputError: model, data, question or output folder cannot be used as given.
     """
     terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
-    if options.solver != VerifyOptions().solver:
-        solver_named(options.solver)  # an unknown one is refused now, not at the first hard sample
+    check_solver(options.solver)  # an unknown one is refused now, not at the first hard sample
     network = open_network(arguments, terminal)
     samples = choose_samples(network, arguments, question, terminal)
     folder = RunFolder(Path(arguments.out)) if arguments.out is not None else None

@@ -16,6 +16,7 @@ from mipverify.problem.norm import Norm
 from mipverify.problem.perturbation import Outside
 from mipverify.problem.query import Query, Reading
 from mipverify.runs.serial import answer_here
+from mipverify.solvers.registry import check_solver
 from mipverify.verify.batch import batches
 from mipverify.verify.certificate import Certificate
 from mipverify.verify.options import VerifyOptions
@@ -298,6 +299,7 @@ def _answers(
 ) -> Generator[Certificate]:
     if workers < 1:
         raise QueryError(f"workers must be at least 1, got {workers}")
+    check_solver(options.solver)
     if workers == 1 or len(batches(queries, options)) <= 1:
         return answer_here(network, queries, eps=eps, options=options)
     from mipverify.runs.processes import answer_in_processes
