@@ -125,17 +125,14 @@ def common_norm(network: TorchNetwork, queries: Sequence[Query]) -> Norm:
     """The norm that all queries share, once every query is known to fit the network.
 
     Raises:
-        QueryError: for a query that does not fit, for mixed norms, and for l0.
+        QueryError: for a query that does not fit, and for mixed norms.
     """
     for query in queries:
         check_fits(network.graph, query)
     norms = {query.region.norm for query in queries}
     if len(norms) != 1:
         raise QueryError(f"queries attacked together must share one norm, got {sorted(norms)}: split them")
-    norm = norms.pop()
-    if norm is Norm.L0:
-        raise QueryError("gradient attacks know l1, l2 and linf, not l0")
-    return norm
+    return norms.pop()
 
 
 def margins(batch: Batch, outputs: Tensor) -> Tensor:

@@ -45,8 +45,9 @@ def confirm(network: Replayable, query: Query, point: Float64Array) -> Witness |
         outputs=outputs[0],
         prediction=int(np.argmax(outputs[0])),
         margin=margin,
-        distance=float(query.region.norm.distance(query.region.center, point)),
+        distance=float(query.region.distance(point)),
         target=reached.target,
+        distances=query.region.distances(point),
     )
 
 

@@ -11,6 +11,7 @@ from mipverify.attack.batch import Batch, build_batch, common_norm
 from mipverify.attack.candidates import Candidates
 from mipverify.attack.descent import Descent
 from mipverify.attack.options import AttackOptions, Deadline
+from mipverify.attack.pixels import attack_pixels
 from mipverify.attack.pursuit import pursue
 from mipverify.attack.selection import (
     as_candidates,
@@ -21,6 +22,7 @@ from mipverify.attack.selection import (
 )
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.graph.operators import Float64Array
+from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 
 _PULLS = 12
@@ -51,12 +53,16 @@ def attack_distance(
         deadline: says when to stop early with what is at hand.
 
     Raises:
-        QueryError: queries that do not fit the network, or do not share a norm among l1, l2, linf.
+        QueryError: queries that do not fit the network, or do not share a norm.
     """
     if not queries:
         return []
     norm = common_norm(network, queries)
     exact = exact if exact is not None else exact_network(network)
+    if norm is Norm.L0:
+        return attack_pixels(
+            network, queries, options=options, exact=exact, stop_inside=False, deadline=deadline
+        )
     pairs = promising_polytopes(network, queries, max_targets=options.max_targets)
     # Points outside the balls lead to closer ones inside: the limit only counts in the end.
     batch = build_batch(network, queries, pairs, norm=norm).unlimited()
@@ -80,7 +86,7 @@ def collect(
         pulled = pull_to_center(exact, query, result.points[rows].double().cpu().numpy())
         # Rounding to float32 takes back what the search was out by a rounding error.
         limit = query.region.radius * (1 + _ROUNDING)
-        inside = query.region.norm.distance(query.region.center, pulled) <= limit
+        inside = query.region.distance(pulled) <= limit
         candidates = as_candidates(exact, query, pulled[inside], polytope[rows[inside]])
         found.append(candidates.take(np.argsort(candidates.distances, kind="stable")))
     return found

@@ -76,7 +76,7 @@ def hop_closer(
     """
     generator = torch.Generator().manual_seed(seed)
     items = build_batch(network, [query], [(0, polytope)] * options.items, norm=Norm.LINF)
-    best = float(query.region.norm.distance(query.region.center, point))
+    best = float(query.region.distance(point))
     found, pool = point[:0].reshape(0, len(point)), network.tensor(point)[None]
     shrink, failures = MOST / 2, 0
     while failures < options.patience and not deadline():
@@ -85,7 +85,7 @@ def hop_closer(
         points, margins = _climb(network, ball, start, options, generator)
         pool = points[margins.topk(min(options.kept, len(margins))).indices]
         closer = pull_to_center(exact, query, points[margins > 0].double().cpu().numpy())
-        distances = query.region.norm.distance(query.region.center, closer)
+        distances = query.region.distance(closer)
         if len(closer) and float(distances.min()) < best:
             best, failures = float(distances.min()), 0
             found = np.concatenate([closer[distances.argmin()][None], found])[:3]

@@ -14,10 +14,12 @@ from mipverify.attack.ascent import ascend
 from mipverify.attack.batch import Batch, build_batch, common_norm, joined
 from mipverify.attack.candidates import Candidates
 from mipverify.attack.options import AttackOptions, Deadline
+from mipverify.attack.pixels import attack_pixels
 from mipverify.attack.pursuit import pursue
 from mipverify.attack.restarts import best_rows, restart_points
 from mipverify.attack.selection import as_candidates, exact_network, promising_polytopes
 from mipverify.bounds.torch_network import TorchNetwork
+from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 
 
@@ -46,12 +48,16 @@ def attack_radius(
         deadline: says when to stop early with what is at hand.
 
     Raises:
-        QueryError: queries that do not fit the network, or do not share a norm among l1, l2, linf.
+        QueryError: queries that do not fit the network, or do not share a norm.
     """
     if not queries:
         return []
     norm = common_norm(network, queries)
     exact = exact if exact is not None else exact_network(network)
+    if norm is Norm.L0:
+        return attack_pixels(
+            network, queries, options=options, exact=exact, stop_inside=True, deadline=deadline
+        )
     pairs = promising_polytopes(network, queries, max_targets=options.max_targets)
     batch = build_batch(network, queries, pairs, norm=norm)
     climb = partial(ascend, network, chunk_values=options.chunk_values, deadline=deadline)

@@ -46,7 +46,7 @@ def replay_best(
     points = points[inside]
     if not len(points):
         return None
-    points = points[np.argsort(query.region.norm.distance(query.region.center, points), kind="stable")]
+    points = points[np.argsort(query.region.distance(points), kind="stable")]
     margins = _margins(network, query, points)
     best = None
     for point in points[margins >= 0]:
@@ -56,7 +56,7 @@ def replay_best(
     if best is not None and not closest:
         return best
     for point in points[margins < 0][:MAX_REPAIRS]:
-        if best is not None and query.region.norm.distance(query.region.center, point) >= best.distance:
+        if best is not None and query.region.distance(point) >= best.distance:
             break
         repaired = _repaired(network, query, point)
         if repaired is not None and (best is None or repaired.distance < best.distance):
@@ -74,7 +74,7 @@ def _repaired(network: Replayable, query: Query, point: Float64Array) -> Witness
     if not len(trials):
         return None
     passed = trials[_margins(network, query, trials) >= 0]
-    order = np.argsort(query.region.norm.distance(query.region.center, passed), kind="stable")
+    order = np.argsort(query.region.distance(passed), kind="stable")
     for trial in passed[order]:
         witness = confirm(network, query, trial)
         if witness is not None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mipverify.graph.operators import Float64Array
-from mipverify.problem.norm import Norm
+from mipverify.problem.norm import Norm, grouped_max
 from mipverify.problem.region import Ball
 
 BoolArray = NDArray[np.bool_]
@@ -30,12 +30,19 @@ def round_all_into(points: Float64Array, ball: Ball) -> tuple[Float64Array, Bool
 
     For linf a coordinate goes to the nearest float32 number of its interval. For other norms every
     coordinate is rounded towards the centre, which cannot enlarge the distance, and the offset from
-    the centre is shrunk until the distance, as `Ball.contains` computes it, is at most the radius.
+    the centre is shrunk until the distance, as `Ball.contains` computes it, is at most the radius; for l0
+    the features that moved least go back to the centre.
     """
     points = np.asarray(points, dtype=np.float64)
     finite: BoolArray = np.asarray(~np.isnan(points).any(axis=1))
     points = np.where(finite[:, None], points, ball.center)
-    rounded = _round_box(points, ball) if ball.norm is Norm.LINF else _round_shrinking(points, ball)
+    match ball.norm:
+        case Norm.LINF:
+            rounded = _round_box(points, ball)
+        case Norm.L0:
+            rounded = _round_changed(points, ball)
+        case _:
+            rounded = _round_shrinking(points, ball)
     inside = np.array([ball.contains(row) for row in rounded], dtype=bool)
     return rounded, inside & finite
 
@@ -55,13 +62,13 @@ def _round_shrinking(points: Float64Array, ball: Ball) -> Float64Array:
     """Offsets from the centre, rounded towards it and scaled down until they are inside the ball."""
     center = ball.center
     clipped = np.clip(points, ball.domain.lower, ball.domain.upper)
-    distances = ball.norm.distance(center, clipped)
+    distances = ball.distance(clipped)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         scale = np.where(distances > ball.radius, ball.radius / distances, 1.0)
     rounded = _towards_center(center + scale[:, None] * (clipped - center), ball)
     shrink = 2.0**-50
     for _ in range(_SHRINK_TRIES):
-        outside = ball.norm.distance(center, rounded) > ball.radius
+        outside = ball.distance(rounded) > ball.radius
         if not outside.any():
             break
         scale = np.where(outside, scale * (1.0 - shrink), scale)
@@ -69,8 +76,22 @@ def _round_shrinking(points: Float64Array, ball: Ball) -> Float64Array:
         rounded = np.where(
             outside[:, None], _towards_center(center + scale[:, None] * (clipped - center), ball), rounded
         )
-    outside = ball.norm.distance(center, rounded) > ball.radius
+    outside = ball.distance(rounded) > ball.radius
     return np.where(outside[:, None], nearest32(center), rounded)
+
+
+def _round_changed(points: Float64Array, ball: Ball) -> Float64Array:
+    """The nearest float32 numbers of the domain; all pixels but those that moved most stay at the centre."""
+    lower, upper = ceil32(ball.domain.lower), floor32(ball.domain.upper)
+    near = np.clip(nearest32(points), lower, np.maximum(lower, upper))
+    rounded = np.where(points == ball.center, ball.center, near)
+    if not ball.radius < ball.num_groups:
+        return rounded
+    moved = grouped_max(np.abs(rounded - ball.center), ball.groups)
+    rank = np.argsort(np.argsort(-moved, axis=1, kind="stable"), axis=1, kind="stable")
+    kept = rank < int(ball.radius)
+    kept = kept if ball.groups is None else kept[:, ball.groups]
+    return np.where(kept, rounded, ball.center)
 
 
 def _towards_center(points: Float64Array, ball: Ball) -> Float64Array:

@@ -74,5 +74,5 @@ def as_candidates(
         rounded, first = np.unique(rounded, axis=0, return_index=True)
         polytopes = polytopes[first]
     margins = unsafe_margins(exact, query, rounded)
-    distances = query.region.norm.distance(query.region.center, rounded)
+    distances = query.region.distance(rounded)
     return Candidates(rounded, margins, distances, polytopes)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mipverify.bounds.l0_ball import L0Ball
 from mipverify.bounds.l1_ball import L1Ball
 from mipverify.bounds.l2_ball import L2Ball
 from mipverify.bounds.norm_ball import NormBall
@@ -119,20 +120,34 @@ def region_batch(regions: Sequence[Ball], *, device: torch.device, dtype: torch.
     reach = torch.tensor(np.minimum([region.radius for region in regions], widest))
     reach = torch.where(moved > 0, torch.nextafter(reach + moved, reach.new_tensor(float("inf"))), reach)
     radius = _rounded(reach, dtype, up=True).to(device)
+    lower = _rounded(torch.tensor(np.stack([box.lower for box in boxes])), dtype, up=False).to(device)
+    upper = _rounded(torch.tensor(np.stack([box.upper for box in boxes])), dtype, up=True).to(device)
     ball: NormBall | None = None
     match regions[0].norm:
         case Norm.L1:
             ball = L1Ball(radius)
         case Norm.L2:
             ball = L2Ball(radius)
-        case Norm.LINF | Norm.L0:
+        case Norm.L0 if not bool(moved.any()):  # else every feature may have changed: the box holds them all
+            ball = _l0_ball(regions, lower, upper, center.to(device))
+        case _:
             pass
-    return RegionBatch(
-        _rounded(torch.tensor(np.stack([box.lower for box in boxes])), dtype, up=False).to(device),
-        _rounded(torch.tensor(np.stack([box.upper for box in boxes])), dtype, up=True).to(device),
-        center.to(device),
-        ball,
-    )
+    return RegionBatch(lower, upper, center.to(device), ball)
+
+
+def _l0_ball(regions: Sequence[Ball], lower: Tensor, upper: Tensor, center: Tensor) -> L0Ball | None:
+    """None where every pixel may change, so that the box is the region."""
+    pixels = regions[0].num_groups
+    counts = np.floor(np.minimum([region.radius for region in regions], pixels))
+    if (counts >= pixels).all():
+        return None
+    widest = torch.maximum(upper - center, center - lower).amax(1)
+    room = torch.nextafter(widest, center.new_tensor(float("inf")))
+    groups = regions[0].groups
+    owner = None if groups is None else torch.from_numpy(groups).to(center.device)
+    channels = 1 if groups is None else int(np.bincount(groups).max())
+    radius = torch.tensor(counts, dtype=center.dtype, device=center.device)
+    return L0Ball(radius, room, owner, pixels, channels)
 
 
 def _rounded(exact: Tensor, dtype: torch.dtype, *, up: bool) -> Tensor:

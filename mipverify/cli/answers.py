@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,7 @@ def _batch(
     points = samples.points[positions.start : positions.stop]
     labels = None if samples.labels is None else samples.labels[positions.start : positions.stop]
     criterion = question.criterion
+    region = samples.region.part(positions)
     if question.eps is None:
         return distance_batch(
             network,
@@ -91,6 +93,7 @@ def _batch(
             reading=criterion.reading,
             output=criterion.output,
             domain=question.domain,
+            **region,
             options=options,
             workers=workers,
         )
@@ -98,13 +101,14 @@ def _batch(
         network,
         points,
         labels,
-        eps=question.eps,
+        eps=question.eps if math.isfinite(question.eps) else None,
         norm=question.norm,
         targets=criterion.targets,
         alpha=criterion.alpha,
         reading=criterion.reading,
         output=criterion.output,
         domain=question.domain,
+        **region,
         options=options,
         workers=workers,
     )

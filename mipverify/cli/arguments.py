@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, TypeVar, get_type_hints
 
@@ -13,6 +13,8 @@ import typer
 
 from mipverify.cli import options as cli
 from mipverify.cli import parsing
+from mipverify.cli.region_texts import RegionTexts
+from mipverify.errors import QueryError
 from mipverify.verify.options import VerifyOptions
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class Question:
         radius: for a distance, how far to search.
         criterion: when outputs count as unsafe.
         domain: range of every input; None without limits.
+        region: what narrows the ball around an input, or gives it parameters.
     """
 
     norm: Norm
@@ -39,6 +42,7 @@ class Question:
     radius: float
     criterion: Criterion
     domain: tuple[float, float] | None
+    region: RegionTexts = field(default_factory=RegionTexts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +56,14 @@ class SampleArguments:
     reading: cli.ReadingOption = "label"
     output: cli.HoldsOption = None
     domain: cli.DomainOption = "0,1"
+    mask: cli.MaskOption = None
+    fixed: cli.FixedOption = None
+    lower: cli.LowerOption = None
+    upper: cli.UpperOption = None
+    radii: cli.RadiiOption = None
+    perturb: cli.PerturbOption = None
+    outside: cli.OutsideOption = None
+    distance_in: cli.DistanceInOption = None
     data: cli.DataOption = None
     label: cli.LabelOption = None
     num: cli.NumOption = "10"
@@ -95,6 +107,16 @@ class SampleArguments:
             radius=math.inf,
             criterion=criterion,
             domain=parsing.interval(self.domain, "--domain"),
+            region=RegionTexts(
+                mask=self.mask,
+                fixed=self.fixed,
+                lower=self.lower,
+                upper=self.upper,
+                radii=self.radii,
+                perturb=self.perturb,
+                outside=self.outside,
+                distance_in=self.distance_in,
+            ),
         )
 
     def verify_options(self) -> VerifyOptions:
@@ -120,15 +142,23 @@ class CertifyArguments(SampleArguments):
     """`certify`: the common arguments and a radius."""
 
     eps: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--eps",
             metavar="EPS",
-            help="Radius in raw input units: 0.05, 8/255.",
+            help="Radius in raw input units: 0.05, 8/255; all of the region if it has limits of its own.",
             rich_help_panel=cli.QUERY,
             show_default=False,
         ),
-    ]
+    ] = None
+
+    def radius(self) -> float:
+        """The radius; infinity for all of a region."""
+        if self.eps is not None:
+            return parsing.radius(self.eps, "--eps")
+        if not self.question().region.bounded:
+            raise QueryError("no radius: give --eps, or a region by --mask, --lower, --upper or --perturb")
+        return math.inf
 
 
 @dataclass(frozen=True, kw_only=True)

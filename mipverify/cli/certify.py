@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import typer
 
-from mipverify.cli import parsing
 from mipverify.cli.arguments import CertifyArguments, takes
 
 
@@ -20,7 +19,7 @@ def certify(arguments: CertifyArguments) -> None:
 
     3 none falsified but some undecided, 4 soundness alarm, 130 interrupted.
     """
-    question = replace(arguments.question(), eps=parsing.radius(arguments.eps, "--eps"))
+    question = replace(arguments.question(), eps=arguments.radius())
     options = arguments.verify_options()
     from mipverify.cli.session import run
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,11 +14,18 @@ from mipverify.cli import parsing
 from mipverify.cli.arguments import Question, SampleArguments, takes
 from mipverify.cli.exit_codes import ExitCode
 from mipverify.errors import QueryError
-from mipverify.problem.query import Reading
 
 if TYPE_CHECKING:
+    from mipverify.cli.console import Terminal
+    from mipverify.encoding.encode import Encoding
     from mipverify.frontend.network import Network
     from mipverify.problem.query import Query
+
+COSTS = {
+    "decide": "no cost: any solution is a counterexample, none means there is none",
+    "closest": "the cost is the distance (for l2 its square)",
+    "worst": "the cost is minus the margin: below 0 there is a counterexample",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +34,48 @@ class ExportArguments:
 
     network: cli.NetworkArgument
     eps: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--eps",
             metavar="EPS",
-            help="Radius in raw input units: 0.05, 8/255.",
+            help="Radius in raw input units: 0.05, 8/255; a program of the closest point needs none.",
             rich_help_panel=cli.QUERY,
             show_default=False,
         ),
-    ]
+    ] = None
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            "--objective",
+            metavar="WHAT",
+            help="Of a program: decide (any adversarial point), closest, or worst (largest margin).",
+            rich_help_panel=cli.QUERY,
+            show_default="decide with --eps, else closest",
+        ),
+    ] = None
+    program: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--program",
+            metavar="FILE",
+            help="Write the exact mixed-integer program, as FILE.mps or FILE.lp, for any solver.",
+            rich_help_panel=cli.OUTPUT,
+            show_default=False,
+        ),
+    ] = None
+    solution: Annotated[
+        str | None,
+        typer.Option(
+            "--solution",
+            metavar="FILE",
+            help="Read what a solver found for the program (HiGHS, CBC, SCIP, Gurobi, CPLEX), and run it.",
+            rich_help_panel=cli.OUTPUT,
+            show_default=False,
+        ),
+    ] = None
     vnnlib: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--vnnlib",
             metavar="FILE",
@@ -45,7 +84,7 @@ class ExportArguments:
             rich_help_panel=cli.OUTPUT,
             show_default=False,
         ),
-    ]
+    ] = None
     norm: cli.NormOption = "linf"
     targets: cli.TargetsOption = None
     alpha: cli.AlphaOption = "0"
@@ -61,6 +100,9 @@ class ExportArguments:
     mean: cli.MeanOption = None
     std: cli.StdOption = None
     input_shape: cli.ShapeOption = None
+    bounds: cli.BoundsOption = cli.DEFAULTS.bounds
+    device: cli.DeviceOption = cli.DEFAULTS.device
+    threads: cli.ThreadsOption = cli.DEFAULTS.threads
     quiet: cli.QuietOption = False
     verbose: cli.VerboseOption = 0
 
@@ -80,6 +122,9 @@ class ExportArguments:
             mean=self.mean,
             std=self.std,
             input_shape=self.input_shape,
+            bounds=self.bounds,
+            device=self.device,
+            threads=self.threads,
             quiet=self.quiet,
             verbose=self.verbose,
         )
@@ -87,11 +132,13 @@ class ExportArguments:
 
 @takes(ExportArguments)
 def export(arguments: ExportArguments) -> None:
-    """Write the question whether the class of one sample can change within EPS as a VNN-LIB property.
+    """Write the question about one sample for other tools, as a program or a property; or read their answer.
 
-    Exit codes: 0 written; 2 bad usage, model or data.
+    Exit codes: 0 written; 2 bad usage, model or data. With --solution: 1 if the solution is a counterexample
+    that onnxruntime confirms, 3 if it is not.
     """
-    radius = parsing.radius(arguments.eps, "--eps")
+    _check_usage(arguments)
+    radius = None if arguments.eps is None else parsing.radius(arguments.eps, "--eps")
     chosen = arguments.sample()
     question = chosen.question()
     from mipverify.cli.console import Terminal
@@ -106,17 +153,77 @@ def export(arguments: ExportArguments) -> None:
         network.graph,
         samples.points,
         samples.labels,
-        radius=radius,
+        radius=math.inf if radius is None else radius,
         norm=question.norm,
         criterion=question.criterion,
         domain=question.domain,
     )
     title = _title(arguments, network, query, question, samples.dataset.name)
-    _write(arguments.vnnlib, network, query, title)
-    raise typer.Exit(ExitCode.VERIFIED)
+    code = ExitCode.VERIFIED
+    if arguments.vnnlib is not None:
+        _write_property(arguments.vnnlib, network, query, title)
+    if arguments.program is not None or arguments.solution is not None:
+        code = _program(arguments, chosen, network, query, title, radius, terminal)
+    raise typer.Exit(code)
+
+
+def _check_usage(arguments: ExportArguments) -> None:
+    if arguments.program is None and arguments.solution is None and arguments.vnnlib is None:
+        raise QueryError("nothing to export: give -o FILE.mps, -o FILE.lp, --vnnlib FILE or --solution FILE")
+    if arguments.program is not None and Path(arguments.program).suffix.lower() not in (".mps", ".lp"):
+        raise QueryError(f"-o {arguments.program}: the program is written as FILE.mps or FILE.lp")
+    if arguments.eps is None and (
+        arguments.vnnlib is not None or arguments.objective not in (None, "closest")
+    ):
+        raise QueryError("--eps is missing: only a program of the closest point needs no radius")
+
+
+def _program(
+    arguments: ExportArguments,
+    chosen: SampleArguments,
+    network: Network,
+    query: Query,
+    title: str,
+    radius: float | None,
+    terminal: Terminal,
+) -> ExitCode:
+    """Encode the question; write the program, or read a solution of it."""
+    from mipverify.runs.encodings import objective_named
+    from mipverify.verify.encoded import encode_query
+    from mipverify.verify.engine import Engine
+
+    wanted = objective_named(arguments.objective, radius=radius)
+    options = chosen.verify_options()
+    encoding = encode_query(
+        Engine(network, options), query, wanted, quadratic=True, time_limit=options.time_limit
+    )
+    if arguments.program is not None:
+        _write_program(arguments.program, encoding, title, terminal)
+    if arguments.solution is None:
+        return ExitCode.VERIFIED
+    from mipverify.cli.solution import show_solution
+
+    return show_solution(arguments.solution, encoding, network, terminal)
+
+
+def _write_program(target: str, encoding: Encoding, title: str, terminal: Terminal) -> None:
+    from mipverify.milp.lp_file import lp_text
+    from mipverify.milp.mps_file import mps_text
+
+    program = encoding.named_program()
+    as_lp = Path(target).suffix.lower() == ".lp"
+    _write(target, lp_text(program, title=title) if as_lp else mps_text(program))
+    terminal.note(
+        f"{target}: {program.kind}, {program.num_columns} columns, {program.num_rows} rows, "
+        f"{program.num_binaries} binaries; {COSTS[encoding.objective]}"
+    )
+    if program.kind not in ("LP", "MILP"):
+        terminal.note(f"{target}: has quadratic parts: HiGHS and CBC do not solve it, SCIP does")
 
 
 def _title(arguments: ExportArguments, network: Network, query: Query, question: Question, data: str) -> str:
+    from mipverify.problem.query import Reading
+
     criterion = question.criterion
     margin = f" by {criterion.alpha:g} or more" if criterion.alpha else ""
     what = f"is class {query.label} beaten{margin}"
@@ -126,17 +233,21 @@ def _title(arguments: ExportArguments, network: Network, query: Query, question:
         what = f"does a class other than {query.label} beat all others{margin}"
     return (
         f"Sample {arguments.index} of {data}, network {network.name}: {what}\n"
-        f"within {question.norm} distance {arguments.eps} of the input?"
+        f"within {question.norm} distance {arguments.eps or 'inf'} of the input?"
     )
 
 
-def _write(target: str, network: Network, query: Query, title: str) -> None:
+def _write_property(target: str, network: Network, query: Query, title: str) -> None:
     from mipverify.frontend.vnnlib.writing import classification_text
 
     text = classification_text(network, query, title=title)
     if target == "-":
         typer.echo(text, nl=False)
-        return
+    else:
+        _write(target, text)
+
+
+def _write(target: str, text: str) -> None:
     try:
         Path(target).write_text(text, encoding="utf-8")
     except OSError as error:

@@ -9,7 +9,7 @@ import typer
 from mipverify.verify.options import VerifyOptions
 
 DEFAULTS = VerifyOptions()
-QUERY, DATA, EFFORT, OUTPUT = "Question", "Data", "Effort", "Output"
+QUERY, REGION, DATA, EFFORT, OUTPUT = "Question", "Region", "Data", "Effort", "Output"
 
 NetworkArgument = Annotated[str, typer.Argument(metavar="NETWORK", help="ONNX file.", show_default=False)]
 
@@ -57,6 +57,88 @@ DomainOption = Annotated[
         metavar="LO,HI",
         help="Range of every input, in raw units, or none.",
         rich_help_panel=QUERY,
+    ),
+]
+
+MaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mask",
+        metavar="FILE|R0:R1,C0:C1",
+        help="What may move: npy, csv or png of 0 and 1, or a rectangle of rows and columns (a patch).",
+        rich_help_panel=REGION,
+        show_default=False,
+    ),
+]
+FixedOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fixed",
+        metavar="I,I-J,...",
+        help="Features that may not move, counted from 0.",
+        rich_help_panel=REGION,
+        show_default=False,
+    ),
+]
+LowerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--lower",
+        metavar="V|FILE",
+        help="Lower side of a box inside the domain: a number, or a file with one a feature (and sample).",
+        rich_help_panel=REGION,
+        show_default=False,
+    ),
+]
+UpperOption = Annotated[
+    str | None,
+    typer.Option(
+        "--upper",
+        metavar="V|FILE",
+        help="Upper side, likewise.",
+        rich_help_panel=REGION,
+        show_default=False,
+    ),
+]
+RadiiOption = Annotated[
+    str | None,
+    typer.Option(
+        "--radii",
+        metavar="V|FILE",
+        help="A radius for every feature: distances are those of (a - x) / r; 0 fixes a feature.",
+        rich_help_panel=REGION,
+        show_default=False,
+    ),
+]
+PerturbOption = Annotated[
+    str | None,
+    typer.Option(
+        "--perturb",
+        metavar="SPEC",
+        help="Inputs are x + P theta: brightness, color, contrast[:PIVOT], blur[:SIZE], kernels[:SIZE], "
+        "subspace:FILE, each with =LO,HI for limits, joined by +. Distances are those of theta.",
+        rich_help_panel=REGION,
+        show_default=False,
+    ),
+]
+OutsideOption = Annotated[
+    str | None,
+    typer.Option(
+        "--outside",
+        metavar="WHAT",
+        help="What becomes of x + P theta outside of the domain: clip, forbid or allow.",
+        rich_help_panel=REGION,
+        show_default="clip",
+    ),
+]
+DistanceInOption = Annotated[
+    str | None,
+    typer.Option(
+        "--distance-in",
+        metavar="WHAT",
+        help="Measure distances in theta, or in the input as |P theta|.",
+        rich_help_panel=REGION,
+        show_default="theta",
     ),
 ]
 

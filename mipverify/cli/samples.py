@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from mipverify.cli import parsing
 from mipverify.cli.arguments import Question, SampleArguments
 from mipverify.cli.console import Terminal
 from mipverify.cli.numerals import percent
+from mipverify.cli.region_texts import Region
 from mipverify.errors import DataError, QueryError
 from mipverify.frontend.clean_accuracy import check_clean_accuracy
 from mipverify.frontend.dataset import Dataset
@@ -33,6 +34,7 @@ class Samples:
         points: the inputs in raw units, float64 [k, n].
         labels: [k]; None where they play no role.
         labelled: whether the labels are the data's or the user's, not the network's own predictions.
+        region: what narrows the ball around each of them.
     """
 
     dataset: Dataset
@@ -40,6 +42,7 @@ class Samples:
     points: Float64Array
     labels: NDArray[np.int64] | None
     labelled: bool
+    region: Region = field(default_factory=lambda: Region({}))
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -66,7 +69,8 @@ def choose_samples(
     chosen = points[list(indices)]
     labels = _labels(network, dataset, indices, chosen, arguments, terminal) if wanted else None
     labelled = wanted and (dataset.labels is not None or arguments.label is not None)
-    samples = Samples(dataset, indices, chosen, labels, labelled)
+    region = question.region.read(network.graph.input_shape, indices, len(dataset))
+    samples = Samples(dataset, indices, chosen, labels, labelled, region)
     _check_labels(samples, network.graph.output_size)
     _check_domain(samples, question)
     return _without_own_target(samples, question, terminal)
@@ -157,4 +161,5 @@ def _without_own_target(samples: Samples, question: Question, terminal: Terminal
         samples.points[kept],
         samples.labels[kept],
         samples.labelled,
+        samples.region.only(kept),
     )

@@ -24,7 +24,7 @@ from mipverify.cli.samples import Samples, choose_samples
 from mipverify.cli.table import HEADER, STYLES, record_line, summary_lines
 from mipverify.errors import InputError, MipverifyError, SoundnessError
 from mipverify.frontend.network import load_network
-from mipverify.solvers.registry import solver_named
+from mipverify.solvers.registry import check_solver
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.record import Record, error_record, record_of
@@ -60,8 +60,7 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
         InputError: model, data, question or output folder cannot be used as given.
     """
     terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
-    if options.solver != VerifyOptions().solver:
-        solver_named(options.solver)  # an unknown one is refused now, not at the first hard sample
+    check_solver(options.solver)  # an unknown one is refused now, not at the first hard sample
     network = open_network(arguments, terminal)
     samples = choose_samples(network, arguments, question, terminal)
     folder = RunFolder(Path(arguments.out)) if arguments.out is not None else None
@@ -170,7 +169,8 @@ def _record(session: Session, position: int, answer: Certificate | Exception, se
             index,
             None if session.samples.labels is None else int(session.samples.labels[position]),
             norm=session.question.norm,
-            eps=session.question.eps,
+            eps=_finite(session.question.eps),
+            region=session.question.region.given() or None,
             criterion=session.question.criterion,
             error=str(answer) if known else f"{type(answer).__name__}: {answer}",
             seconds=seconds,
@@ -181,7 +181,12 @@ def _record(session: Session, position: int, answer: Certificate | Exception, se
         file = session.folder.save_witness(index, answer.witness.point, shape)
     proof = session.folder.save_certificate(index, answer.proof) if session.folder and answer.proof else None
     return record_of(
-        answer, index, session.samples.points[position], counterexample_file=file, certificate_file=proof
+        answer,
+        index,
+        session.samples.points[position],
+        counterexample_file=file,
+        certificate_file=proof,
+        region=session.question.region.given() or None,
     )
 
 
@@ -249,13 +254,19 @@ def _manifest(session: Session) -> dict[str, object]:
         "indices": session.samples.indices,
         "question": {
             "norm": question.norm.value,
-            "eps": question.eps,
+            "eps": _finite(question.eps),
+            "region": question.region.given() or None,
             "radius": _json_number(question.radius),
             "criterion": question.criterion.values(),
             "domain": None if question.domain is None else [_json_number(side) for side in question.domain],
         },
         "options": asdict(session.options),
     }
+
+
+def _finite(eps: float | None) -> float | None:
+    """The radius asked about, if there is one: all of a region has its own for each sample."""
+    return None if eps is None or eps == float("inf") else eps
 
 
 def _json_number(value: float) -> float | str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mipverify.cli.numerals import lower_text, percent, seconds_text, upper_text
 from mipverify.verify.certificate import Status
 from mipverify.verify.record import Record
@@ -14,6 +16,7 @@ STYLES = {
     Status.MISCLASSIFIED: "magenta",
     Status.ERROR: "bold red",
 }
+FEW_PARAMETERS = 4  # that are told of a counterexample
 LAYOUT = "{:>6}  {:>5}  {:<13}  {:<26}  {:<10}  {:<17}  {:>8}"
 HEADER = LAYOUT.format("index", "label", "status", "distance", "decided by", "evidence", "seconds")
 
@@ -44,8 +47,8 @@ def interval_text(record: Record) -> str:
     if record.status in (Status.MISCLASSIFIED, Status.ERROR):
         return "-"
     if record.upper_bound is None:
-        return f"[{lower_text(record.lower_bound)}, inf)"
-    return f"[{lower_text(record.lower_bound)}, {upper_text(record.upper_bound)}]"
+        return f"[{lower_text(record.least_distance)}, inf)"
+    return f"[{lower_text(record.least_distance)}, {upper_text(record.upper_bound)}]"
 
 
 def _remark(record: Record) -> str:
@@ -53,9 +56,16 @@ def _remark(record: Record) -> str:
         return f"  {record.error.splitlines()[0] if record.error else ''}"
     if record.status == Status.MISCLASSIFIED:
         return f"  predicted {record.prediction}"
-    if record.counterexample is not None and record.counterexample.prediction is not None:
-        return f"  becomes {record.counterexample.prediction}"
-    return ""
+    found = record.counterexample
+    if found is None:
+        return ""
+    becomes = "" if found.prediction is None else f"  becomes {found.prediction}"
+    few = found.parameters is not None and len(found.parameters) <= FEW_PARAMETERS
+    return becomes + (_at(found.parameters) if few and found.parameters is not None else "")
+
+
+def _at(parameters: dict[str, float]) -> str:
+    return "  at " + ", ".join(f"{name} {value:.4g}" for name, value in parameters.items())
 
 
 def summary_lines(
@@ -65,7 +75,7 @@ def summary_lines(
 
     Args:
         summary: the counts.
-        eps: the radius; None for a distance run.
+        eps: the radius, infinity for all of a region; None for a distance run.
         planned: how many samples were to be answered.
         labelled: whether labels came from the data (else accuracy means nothing).
         classes: whether classes were asked about, and not a condition on the outputs.
@@ -87,9 +97,10 @@ def summary_lines(
     lines += [f"errors             {summary.errors}"]
     if classes and eps is not None and summary.certified_accuracy is not None:
         low, high = summary.certified_accuracy
+        where = f"at eps {eps:.6g}" if math.isfinite(eps) else "in the region"
         # A settled share is one number; only an open interval is rounded outward.
         sides = (percent(low), percent(high, up=low < high))
-        lines.append(f"certified accuracy [{sides[0]}, {sides[1]}] at eps {eps:.6g}")
+        lines.append(f"certified accuracy [{sides[0]}, {sides[1]}] {where}")
     if summary.decided_by:
         stages = ", ".join(f"{stage} {number}" for stage, number in summary.decided_by.items())
         lines.append(f"decided by         {stages}")

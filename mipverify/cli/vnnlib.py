@@ -109,7 +109,13 @@ def vnnlib(arguments: PropertyArguments) -> None:
     With --results 0, whatever the verdict, once the file is written.
     """
     start = time.monotonic()
-    arguments.verify_options(arguments.time_limit or DEFAULT_LIMIT)  # refused before any work is done
+    options = arguments.verify_options(
+        arguments.time_limit or DEFAULT_LIMIT
+    )  # refused before any work is done
+    if options.solver != VerifyOptions().solver:
+        from mipverify.solvers.registry import check_solver
+
+        check_solver(options.solver)
     if arguments.instances is not None:
         if arguments.network is not None:
             raise QueryError("give either NETWORK and PROPERTY or --instances, not both")

@@ -10,6 +10,8 @@ never holds less than the region.
 - l1: \(d = p - n\) with \(p, n \ge 0\) and \(\sum_i p_i + n_i \le \text{radius} / \sigma\); the sum is the
   cost of a distance. (\(p_i n_i = 0\) is not needed: a larger sum only excludes the point,
   it never admits another.)
+- l0: \(d_i\) in its range times a binary \(s_g\), one for each pixel \(g\) that can change;
+  \(\sum_g s_g \le \text{radius}\), and the sum is the cost of a distance.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from scipy import sparse
 
 from mipverify.encoding.affine import AffineForm, entry_rows
 from mipverify.encoding.program_draft import ProgramDraft, grouped_rows
-from mipverify.encoding.variables import Block, InputBlock, RadiusBlock
+from mipverify.encoding.variables import Block, InputBlock, RadiusBlock, SupportBlock
 from mipverify.errors import QueryError
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.milp.scaling import power_of_two
@@ -47,17 +49,24 @@ class EncodedInput:
 
 
 def encode_input(
-    draft: ProgramDraft, region: Ball, *, with_distance: bool, quadratic: bool = False
+    draft: ProgramDraft,
+    region: Ball,
+    *,
+    with_distance: bool,
+    quadratic: bool = False,
+    relaxed: bool = False,
 ) -> EncodedInput:
     """Add the columns and rows of `region`; `with_distance` also those of D(x, a).
 
-    With `quadratic` an l2 ball is a quadratic constraint, and the cost of a distance is its square.
+    The formulations are derived in docs/mathematics.md, "Regions and distances". With `quadratic` an l2 ball
+    is a quadratic constraint, and the cost of a distance is its square. With `relaxed`, binaries become
+    continuous.
 
     Raises:
         QueryError: the norm has no exact linear encoding.
     """
-    if region.norm not in (Norm.LINF, Norm.L1) and not (quadratic and region.norm is Norm.L2):
-        raise QueryError(f"norm {region.norm} cannot be encoded exactly yet: choose linf or l1")
+    if region.norm is Norm.L2 and not quadratic:
+        raise QueryError(f"norm {region.norm} cannot be encoded exactly yet: choose linf, l1 or l0")
     box = Box(region.center, region.center) if region.radius == 0 else region.box()
     below, above = _outward_difference(box, region.center)
     free = np.flatnonzero(below < above)  # x lies in the box, so a feature of no width is fixed at x
@@ -66,10 +75,15 @@ def encode_input(
         return _encode_l1(draft, region, (below / unit, above / unit), free, unit)
     columns = draft.add_columns(below[free] / unit, above[free] / unit)
     matrix = entry_rows(free, columns, np.full(free.size, unit), (region.center.size, draft.num_columns))
-    blocks: tuple[Block, ...] = (InputBlock(columns, free, region.center[free], unit, 0),)
+    moves = InputBlock(columns, free, region.center[free], unit, 0)
+    blocks: tuple[Block, ...] = (moves,)
     form = AffineForm(matrix, region.center.copy(), np.zeros(region.center.size))
     if region.norm is Norm.L2 and quadratic:
         return _encode_l2(draft, region, EncodedInput(form, blocks, np.empty(0)), unit, with_distance)
+    if region.norm is Norm.L0:
+        ranges = (below[free] / unit, above[free] / unit)
+        support, cost = _encode_support(draft, region, moves, ranges, relaxed=relaxed)
+        return EncodedInput(form, (*blocks, *support), cost)
     if not with_distance:
         return EncodedInput(form, blocks, np.empty(0))
     radius = _encode_radius(draft, columns, free, below[free] / unit, above[free] / unit)
@@ -150,3 +164,30 @@ def _encode_l1(
         draft.add_rows(ones, -np.inf, np.nextafter(region.radius / unit, np.inf), kind="ball")
     form = AffineForm(total, region.center.copy(), np.zeros(size))
     return EncodedInput(form, tuple(blocks), np.full(draft.num_columns, unit))
+
+
+def _encode_support(
+    draft: ProgramDraft,
+    region: Ball,
+    moves: InputBlock,
+    ranges: tuple[Float64Array, Float64Array],
+    *,
+    relaxed: bool,
+) -> tuple[tuple[Block, ...], Float64Array]:
+    """A binary for each pixel that can change: below s <= d <= above s, and at most `radius` of them are 1.
+
+    Returns the block of binaries and their number as a cost (docs/mathematics.md, "Regions and distances").
+    """
+    pixels, pixel = np.unique(region.pixels[moves.features], return_inverse=True)
+    count = pixels.size
+    if not count:
+        return (), np.zeros(draft.num_columns)
+    chosen = draft.add_columns(np.zeros(count), np.ones(count), integral=not relaxed)
+    for kind, sign, ends in (("rise", 1.0, ranges[1]), ("fall", -1.0, -ranges[0])):
+        rows = grouped_rows([moves.columns, chosen[pixel]], [np.float64(sign), -ends], draft.num_columns)
+        draft.add_rows(rows, -np.inf, 0.0, kind=kind, numbers=[moves.features])
+    cost = np.zeros(draft.num_columns)
+    cost[chosen] = 1.0
+    if region.radius < count:
+        draft.add_rows(sparse.csr_array(cost[None]), -np.inf, np.floor(region.radius), kind="ball")
+    return (SupportBlock(chosen, pixels, region.pixels, region.center),), cost

@@ -143,7 +143,7 @@ def encode(
 
     Args:
         graph: the network.
-        query: region (linf or l1) and unsafe set.
+        query: region (linf, l1 or l0) and unsafe set.
         bounds: bounds of every node over the region.
         objective: decide, closest or worst.
         polytopes: positions in `query.unsafe` of the polytopes that count; None for all of them, jointly.
@@ -174,7 +174,11 @@ def encode(
     needed = needed_rows(graph, bounds, counted)
     draft = ProgramDraft()
     source = encode_input(
-        draft, query.region, with_distance=objective is Objective.CLOSEST, quadratic=quadratic
+        draft,
+        query.region,
+        with_distance=objective is Objective.CLOSEST,
+        quadratic=quadratic,
+        relaxed=relaxed,
     )
     blocks: list[Block] = list(source.blocks)
     network = NetworkEncoder(draft, graph, bounds, phases or {}, substitute_up_to, relaxed)

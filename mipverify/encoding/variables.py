@@ -88,6 +88,30 @@ class RadiusBlock:
 
 
 @dataclass(frozen=True, eq=False)
+class SupportBlock:
+    """v_g = 1 if some feature of pixel g differs from the centre, else 0."""
+
+    columns: IndexArray
+    pixels: IndexArray  # that these columns stand for, ascending
+    owner: IndexArray  # pixel of every feature of the input
+    center: Float64Array  # of all features
+
+    def values_at(self, trace: Trace) -> Float64Array:
+        """Which pixels are changed."""
+        changed = np.isin(self.pixels, self.owner[trace.a != self.center])
+        return changed.astype(np.float64)
+
+    def restore(self, a: Float64Array, point: Float64Array) -> Float64Array:
+        """The input a with the pixels that are not chosen in a column vector put back to the centre, [n]."""
+        kept = np.isin(self.owner, self.pixels[point[self.columns] > 0.5])
+        return np.where(kept, a, self.center)
+
+    def labels(self) -> list[str]:
+        """s_pixel."""
+        return [f"s_{g}" for g in self.pixels]
+
+
+@dataclass(frozen=True, eq=False)
 class ValueBlock:
     """v = (value of a neuron - shift) / unit."""
 
@@ -230,6 +254,9 @@ class VariableMap:
         for block in self.blocks:
             if isinstance(block, InputBlock):
                 a[block.features] += (block.sign or 1) * block.unit * point[block.columns]
+        for block in self.blocks:
+            if isinstance(block, SupportBlock):
+                a = block.restore(a, point)
         box = region.box()
         return np.clip(a, box.lower, box.upper)
 

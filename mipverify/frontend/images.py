@@ -117,7 +117,7 @@ def _labelled_files(table: Path) -> tuple[list[Path], list[int]]:
 def _stack(files: Sequence[Path], input_size: int) -> NDArray[np.uint8]:
     images: list[NDArray[np.uint8]] = []
     for path in files:
-        pixels = _channels_first(path)
+        pixels = channels_first(path)
         if len(pixels) == 3 and pixels[0].size == input_size and (pixels == pixels[:1]).all():
             pixels = pixels[:1]
         if images and pixels.shape != images[0].shape:
@@ -129,8 +129,8 @@ def _stack(files: Sequence[Path], input_size: int) -> NDArray[np.uint8]:
     return np.stack(images)
 
 
-def _channels_first(path: Path) -> NDArray[np.uint8]:
-    """Pixels of a grey or RGB file: [1 or 3, height, width]."""
+def channels_first(path: Path) -> NDArray[np.uint8]:
+    """Pixels of a grey or RGB PNG file: [1 or 3, height, width]; DataError for any other."""
     try:
         from PIL import Image
     except ImportError as error:

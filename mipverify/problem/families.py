@@ -105,8 +105,9 @@ def color() -> Family:
     """a = x + theta_c for the features of channel c: brightness of every channel on its own."""
 
     def directions(_: Float64Array, shape: tuple[int, ...]) -> tuple[Float64Array, tuple[str, ...]]:
-        channels, axis = _channels(shape)
-        owner = np.indices(_image_shape(shape))[axis].reshape(-1)
+        axis = channel_axis(shape)
+        channels = image_shape(shape)[axis]
+        owner = np.indices(image_shape(shape))[axis].reshape(-1)
         return np.eye(channels)[owner], tuple(f"color{channel}" for channel in range(channels))
 
     return Family("color", directions)
@@ -234,14 +235,13 @@ def _odd(size: int) -> int:
     return size
 
 
-def _channels(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Number of channels, and their axis: the first one, or the last if only that is 1 or 3."""
-    image = _image_shape(shape)
-    axis = 2 if image[0] not in (1, 3) and image[2] in (1, 3) else 0
-    return image[axis], axis
+def channel_axis(shape: tuple[int, ...]) -> int:
+    """The axis of channels in the image shape: the first one, or the last if only that is 1 or 3."""
+    image = image_shape(shape)
+    return 2 if image[0] not in (1, 3) and image[2] in (1, 3) else 0
 
 
-def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
+def image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """(channels, height, width) or (height, width, channels) of an input; a flat one is a grey square."""
     plain = shape
     while len(plain) > 3 and plain[0] == 1:
@@ -262,8 +262,8 @@ def _image_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def _shifted(x: Float64Array, shape: tuple[int, ...], kernel: tuple[int, ...]) -> Float64Array:
     """x shifted to each place of a kernel, [places, n], the border repeated."""
-    image = _image_shape(shape)
-    _, axis = _channels(shape)
+    image = image_shape(shape)
+    axis = channel_axis(shape)
     space = [k for k in range(3) if k != axis]
     half = [extent // 2 for extent in kernel]
     margins = [(0, 0)] * 3

@@ -158,7 +158,7 @@ def spread(
     size = prod(shape)
     if array.ndim == 0 and number:
         return np.full(size, float(array))
-    if array.size == size and array.ndim != 0:
+    if array.size == size and array.ndim != 0 and not _other_axes(array.shape, shape):
         return array.reshape(size)
     if array.ndim > 1 and len(array) == samples and array.size == samples * size:
         return array.reshape(samples, size)
@@ -167,6 +167,13 @@ def spread(
         return plane
     fits = f"{list(shape)} (one input), {[samples, *shape]} (one a sample)"
     raise QueryError(f"{name} has shape {list(array.shape)}, which does not fit: give {fits}")
+
+
+def _other_axes(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether both are images of channels, height and width, but in another order."""
+    given = tuple(extent for extent in given if extent != 1)
+    shape = tuple(extent for extent in shape if extent != 1)
+    return len(given) == len(shape) == 3 and given != shape
 
 
 def _over_channels(array: Float64Array, shape: tuple[int, ...]) -> Float64Array | None:

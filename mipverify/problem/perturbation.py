@@ -160,6 +160,8 @@ def parametrised(
 
 
 def _in_units_of_columns(perturbation: Perturbation, norm: Norm) -> tuple[Perturbation, Float64Array]:
+    if norm.counts:
+        raise QueryError(f"distances in {norm} are numbers of parameters: ask for the distance in theta")
     if not perturbation.separable():
         raise QueryError(
             "distances in the input need a perturbation in which every feature depends on one parameter: "

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mipverify.errors import QueryError
-from mipverify.graph.operators import Float64Array
+from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.graph.rounding import Approximate
 from mipverify.problem.norm import Norm
 
@@ -56,12 +56,15 @@ class Ball:
         radius: non-negative, in input units (a count for l0); infinity leaves only the domain.
         norm: the distance D.
         domain: the box X that every point must lie in.
+        groups: the pixel of each feature, [n], numbered from 0: channels of a pixel count once for l0;
+            None where every feature counts for itself.
     """
 
     center: Float64Array
     radius: float
     norm: Norm
     domain: Box
+    groups: IndexArray | None = None
 
     def __post_init__(self) -> None:
         """Refuse negative or NaN radii and centres that do not fit the domain."""
@@ -80,6 +83,30 @@ class Ball:
                 f"feature {i} of the input is {self.center[i]}, outside its domain "
                 f"[{self.domain.lower[i]}, {self.domain.upper[i]}]: set the domain to the range of the data"
             )
+        if self.groups is not None and self.groups.shape != self.center.shape:
+            raise QueryError(
+                f"the input has {self.center.size} features, their pixels are given for {self.groups.size}"
+            )
+        if self.groups is not None and not np.array_equal(np.unique(self.groups), range(self.num_groups)):
+            raise QueryError("pixels must be numbered from 0 without gaps")
+
+    @property
+    def num_groups(self) -> int:
+        """Number of pixels, the largest distance in l0."""
+        return self.center.size if self.groups is None else int(self.groups.max(initial=-1)) + 1
+
+    @property
+    def pixels(self) -> IndexArray:
+        """The pixel of each feature, [n]."""
+        return np.arange(self.center.size) if self.groups is None else self.groups
+
+    def distance(self, points: Float64Array) -> Float64Array:
+        """D(center, a) for points [..., n], [...]."""
+        return self.norm.distance(self.center, points, self.groups)
+
+    def distances(self, point: Float64Array) -> dict[str, float]:
+        """D(center, a) in every norm, keyed by its name, for a point [n]."""
+        return {norm.value: float(norm.distance(self.center, point, self.groups)) for norm in Norm}
 
     def box(self) -> Box:
         """The smallest float64 box known to enclose the region: for linf the region itself.
@@ -95,7 +122,7 @@ class Ball:
     def reach(self) -> float:
         """Largest distance that a point of the region can have: the radius, or the end of the domain."""
         corner = np.maximum(self.center - self.domain.lower, self.domain.upper - self.center)
-        return min(self.radius, float(self.norm.distance(np.zeros_like(corner), corner)))
+        return min(self.radius, float(self.norm.of(corner, self.groups)))
 
     def enclosing_radius(self) -> float:
         """A radius of a ball that holds all of the domain, whatever the rounding of its distance."""
@@ -105,7 +132,7 @@ class Ball:
         below = center - Approximate.exact(self.domain.lower)
         above = Approximate.exact(self.domain.upper) - center
         corner = np.maximum(below.value + below.error, above.value + above.error)
-        farthest = float(self.norm.distance(np.zeros_like(corner), corner))
+        farthest = float(self.norm.of(corner, self.groups))
         exact = self.norm in (Norm.L0, Norm.LINF) and below.is_exact and above.is_exact
         return farthest if exact else farthest * (1.0 + (corner.size + 4) * 2.0**-51)
 
@@ -114,7 +141,7 @@ class Ball:
 
         The distance is computed in float64 and compared without tolerance.
         """
-        return self.domain.contains(a) and float(self.norm.distance(self.center, a)) <= self.radius
+        return self.domain.contains(a) and float(self.distance(a)) <= self.radius
 
 
 @dataclass(frozen=True, eq=False)

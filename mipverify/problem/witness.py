@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mipverify.graph.operators import Float64Array
 
@@ -20,6 +20,7 @@ class Witness:
         target: the class whose polytope was reached, if the query has classes.
         parameters: where inputs were parametrised, the theta that `point` was made of, by name; `distance` is
             then theirs, and `point` the float32 input next to x + P theta.
+        distances: D(x, a) in every norm, keyed by its name.
     """
 
     point: Float64Array
@@ -29,3 +30,4 @@ class Witness:
     distance: float
     target: int | None
     parameters: dict[str, float] | None = None
+    distances: dict[str, float] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from mipverify.problem.norm import Norm
 from mipverify.problem.perturbation import Outside
 from mipverify.problem.query import Query, Reading
 from mipverify.runs.serial import answer_here
+from mipverify.solvers.registry import check_solver
 from mipverify.verify.batch import batches
 from mipverify.verify.certificate import Certificate
 from mipverify.verify.options import VerifyOptions
@@ -147,7 +148,7 @@ def certify_batch(
         xs: inputs in raw units, [samples, ...] with n values each.
         labels: the class to be kept, [samples]; needed unless a condition on outputs names none.
         eps: radius of the closed ball, in raw input units; None for all of a box or a perturbation.
-        norm: linf or l1.
+        norm: linf, l1, or l0 (the number of changed pixels, all channels of a pixel at once).
         targets: classes that count as wrong; None for all but the label.
         alpha: margin by which a target must win.
         reading: `label` if a target must beat the label, `argmax` if it must beat every other class.
@@ -236,7 +237,7 @@ def distance_batch(
         network: from `mipverify.load`.
         xs: inputs in raw units, [samples, ...] with n values each.
         labels: the class to be kept, [samples]; needed unless a condition on outputs names none.
-        norm: linf or l1.
+        norm: linf, l1, or l0 (the number of changed pixels, all channels of a pixel at once).
         radius: nothing beyond this distance is searched; infinity for the whole domain.
         targets: classes that count as wrong; None for all but the label.
         alpha: margin by which a target must win.
@@ -298,6 +299,7 @@ def _answers(
 ) -> Generator[Certificate]:
     if workers < 1:
         raise QueryError(f"workers must be at least 1, got {workers}")
+    check_solver(options.solver)
     if workers == 1 or len(batches(queries, options)) <= 1:
         return answer_here(network, queries, eps=eps, options=options)
     from mipverify.runs.processes import answer_in_processes

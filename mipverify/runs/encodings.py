@@ -11,12 +11,15 @@ from mipverify.encoding.encode import Encoding, Objective
 from mipverify.errors import QueryError
 from mipverify.frontend.network import Network
 from mipverify.problem.criterion import Criterion, Output
+from mipverify.problem.families import AnyFamily
 from mipverify.problem.norm import Norm
+from mipverify.problem.perturbation import Outside
 from mipverify.problem.query import Reading
 from mipverify.verify.encoded import encode_query
 from mipverify.verify.engine import Engine
 from mipverify.verify.options import VerifyOptions
-from mipverify.verify.questions import Domain, questions
+from mipverify.verify.questions import Domain, flat_points, questions
+from mipverify.verify.regions import read_regions
 
 
 def encode(
@@ -32,6 +35,14 @@ def encode(
     reading: str | Reading = Reading.LABEL,
     output: Output = None,
     domain: Domain = (0.0, 1.0),
+    mask: ArrayLike | None = None,
+    fixed: Iterable[int] | None = None,
+    lower: ArrayLike | None = None,
+    upper: ArrayLike | None = None,
+    radii: ArrayLike | None = None,
+    perturbation: AnyFamily | None = None,
+    outside: str | Outside | None = None,
+    distance_in: str = "theta",
     quadratic: bool = True,
     options: VerifyOptions | None = None,
 ) -> Encoding:
@@ -50,6 +61,15 @@ def encode(
         reading: `label` if a target must beat the label, `argmax` if it must beat every other class.
         output: a condition on outputs that must hold, in place of the class.
         domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
+        mask: 1 for features that may move, as in `certify_batch`.
+        fixed: positions of features that may not move.
+        lower: a side of a box, as in `certify_batch`.
+        upper: a side of a box.
+        radii: a radius for every feature, as in `certify_batch`; like a perturbation it makes the program one
+            about parameters theta: what it calls `a`, and what `decode` returns, are these.
+        perturbation: inputs are a = x + P theta, as in `certify_batch`.
+        outside: what becomes of inputs outside of the domain, as in `certify_batch`.
+        distance_in: theta, or input for distances |P theta|.
         quadratic: whether an l2 ball or distance is written as it is, for solvers of MIQP; else by tangents.
         options: how neurons are bounded: `bounds`, `device`, `threads`, and `time_limit` for it.
 
@@ -69,6 +89,18 @@ def encode(
         norm=norm,
         domain=domain,
         criterion=Criterion.of(targets=targets, alpha=alpha, reading=reading, output=output),
+        regions=read_regions(
+            flat_points(np.asarray(x)[None]),
+            network.input_shape,
+            mask=mask,
+            fixed=fixed,
+            lower=lower,
+            upper=upper,
+            radii=radii,
+            perturbation=perturbation,
+            outside=outside,
+            distance_in=distance_in,
+        ),
     )
     options = options or VerifyOptions()
     engine = Engine(network, options)

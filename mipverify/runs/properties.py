@@ -25,10 +25,14 @@ def verify_property(
     Raises:
         DataError: the file cannot be read.
         PropertyError: its text is malformed or asks what cannot be decided.
-        QueryError: the property does not fit the network.
+        QueryError: the property does not fit the network, or there is no such solver.
         SoundnessError: two claims contradict each other.
     """
     settings = options or VerifyOptions()
+    if settings.solver != VerifyOptions().solver:
+        from mipverify.solvers.registry import check_solver
+
+        check_solver(settings.solver)
     deadline = Deadline(settings.time_limit)
     read = wanted if isinstance(wanted, Property) else load_property(wanted)
     return decide_property(network, read, settings, deadline)

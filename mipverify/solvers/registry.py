@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from mipverify.errors import QueryError
 from mipverify.solvers.capabilities import Backend, Capabilities
+from mipverify.solvers.dialects import DIALECTS
 from mipverify.solvers.solver import Solver
+
+DEFAULT = "highs"
 
 
 def solver_named(name: str) -> Solver:
@@ -28,7 +31,14 @@ def solver_named(name: str) -> Solver:
 
             return PyomoSolver(rest)
         case _:
-            raise QueryError(f"unknown solver {name!r}: choose highs, cbc or pyomo:NAME")
+            meant = f"pyomo:{key.lower()}, " if key.lower() in DIALECTS else ""
+            raise QueryError(f"unknown solver {name!r}: choose {meant}highs, cbc or pyomo:NAME")
+
+
+def check_solver(name: str) -> None:
+    """Raise QueryError for a solver that is unknown or not here; the default one comes with mipverify."""
+    if name.strip().lower() != DEFAULT:
+        solver_named(name)
 
 
 def backends() -> list[Backend]:

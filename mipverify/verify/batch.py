@@ -11,7 +11,9 @@ import numpy as np
 
 from mipverify.errors import SoundnessError
 from mipverify.frontend.perturbed import PerturbedNetwork, perturbed_network
-from mipverify.graph.operators import Float64Array
+from mipverify.graph.operators import Float64Array, IndexArray
+from mipverify.problem.norm import Norm
+from mipverify.problem.pixels import pixels_of
 from mipverify.problem.query import Query
 from mipverify.verify.case import Case
 from mipverify.verify.certificate import Certificate, Stage
@@ -87,17 +89,24 @@ def answer_parametrised(engine: Engine, query: Query, eps: float | None) -> Gene
     network = perturbed_network(engine.network, query.parametrised, query.region)
     inner = Engine(network, engine.options)
     for certificate in answer(inner, [replace(query, parametrised=None)], eps=eps):
-        yield in_terms_of_inputs(certificate, network)
+        yield in_terms_of_inputs(certificate, network, pixels_of(engine.network.graph.input_shape))
 
 
-def in_terms_of_inputs(certificate: Certificate, network: PerturbedNetwork) -> Certificate:
+def in_terms_of_inputs(
+    certificate: Certificate, network: PerturbedNetwork, pixels: IndexArray | None
+) -> Certificate:
     """The certificate with the input of its witness in place of the parameters, which are named."""
     found = certificate.witness
     if found is None:
         return certificate
     inputs, _ = network.inputs(found.point[None])
-    parameters = network.parametrisation.named(found.point)
-    return replace(certificate, witness=replace(found, point=inputs[0], parameters=parameters))
+    how = network.parametrisation
+    # Where every feature has a parameter of its own, the point says it all.
+    parameters = None if how.perturbation.is_diagonal else how.named(found.point)
+    distances = {norm.value: float(norm.distance(how.x, inputs[0], pixels)) for norm in Norm}
+    return replace(
+        certificate, witness=replace(found, point=inputs[0], parameters=parameters, distances=distances)
+    )
 
 
 def _climb(engine: Engine, cases: Sequence[Case], ladder: Ladder) -> None:

@@ -103,15 +103,17 @@ def certified_radii(
         known: radii already proven.
         limits: radii at which the search starts from above (not proven, not tried).
         method: bound method.
-        steps: trials.
+        steps: trials; for distances that are whole numbers so are these, and they may be fewer.
         deadline: no further trial is begun after it.
     """
     low, high = np.array(known, dtype=float), np.array(limits, dtype=float)
     every = [tuple(range(len(query.unsafe))) for query in queries]
     for _ in range(steps):
-        if deadline.expired():
-            break
         middle = (low + high) / 2
+        if queries[0].region.norm.counts:
+            middle = np.floor(np.minimum(middle, [query.region.num_groups for query in queries]))
+        if deadline.expired() or (middle <= low).all():
+            break
         trials = [
             replace(query, region=replace(query.region, radius=float(radius)))
             for query, radius in zip(queries, middle, strict=True)

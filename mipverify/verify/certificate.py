@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import floor
 
 from mipverify.errors import SoundnessError
 from mipverify.problem.criterion import Criterion
@@ -136,7 +137,13 @@ class Certificate:
 
     @property
     def relative_gap(self) -> float:
-        """(upper - lower) / upper; 1 without a witness."""
+        """(upper - lower) / upper; 1 without a witness.
+
+        Distances in l0 are whole numbers: none at `lower` means none below the next of them.
+        """
         if self.upper == float("inf"):
             return 1.0
+        if self.norm.counts:
+            least = floor(self.lower) + 1 if self.excludes(floor(self.lower)) else 0
+            return max(0.0, (self.upper - least) / self.upper) if self.upper > 0 else 0.0
         return (self.upper - self.lower) / self.upper if self.upper > 0 else 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import floor
+
 import numpy as np
 
 from mipverify.attack.hopping import HopOptions, hop_closer
@@ -33,9 +35,11 @@ HOP_SHARE = 0.15  # of the time left, for hops
 
 def close_gap(engine: Engine, case: Case, strongest: Method) -> None:
     """Decisions at radii inside the bracket, then a program over the distance, if one is worth its time."""
-    _Decisions(engine, case, strongest).run()
+    counts = case.query.region.norm.counts
+    (_CountDecisions if counts else _Decisions)(engine, case, strongest).run()
     if case.open and engine.options.engine in ("auto", "mip"):
-        problem = _bounded(engine, case, strongest, case.upper * (1 - case.gap / 2))
+        below = case.upper - 1 if counts else case.upper * (1 - case.gap / 2)
+        problem = _bounded(engine, case, strongest, below)
         if case.open and worth_a_program(engine, problem):
             close_by_mip(engine, case, bound_outputs(engine, problem))
 
@@ -101,7 +105,7 @@ class _Decisions:
             _hop(self.engine, case)
             self.failed = case.upper
             return False
-        if case.lower >= radius:
+        if case.excludes(radius):
             return True
         new = case.witness is not self.polished
         if case.witness is not None and new and _worth_polishing(self.engine, case):
@@ -150,6 +154,31 @@ class _Decisions:
         self.step = (min(radius, case.upper, case.query.region.reach()) - case.lower) / 2
         self.failed = None if self.failed is None else radius
         self.share = next(self.shares, 0.0)
+
+
+class _CountDecisions(_Decisions):
+    """Distances that are whole numbers: the same decisions, at whole radii.
+
+    The first is at the next smaller distance than the witness's. After one that is given up comes the
+    middle of what is below it, which in the end is what was given up.
+    """
+
+    def _radius(self) -> float:
+        case, region = self.case, self.case.query.region
+        top = max(0.0, min(case.upper - 1, region.radius))
+        least = floor(case.lower) + 1.0 if case.excludes(floor(case.lower)) else 0.0
+        if self.failed is None or least > region.reach():
+            return top
+        middle = floor((least + min(self.failed, region.reach())) / 2)
+        return min(max(least, float(middle)), top)
+
+    def _adapt(self, radius: float) -> None:
+        case = self.case
+        for old in [old for old in case.trees if old <= case.lower or case.reached(old)]:
+            del case.trees[old]
+        if not case.excludes(radius):
+            self.failed = radius
+            self.share = next(self.shares, 0.0)
 
 
 def _hop(engine: Engine, case: Case) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 
 from mipverify.bounds.network_bounds import Method
 from mipverify.encoding.encode import Encoding, Objective, encode
+from mipverify.frontend.perturbed import perturbed_network
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.verify.deadline import Deadline
@@ -18,6 +20,8 @@ def encode_query(
 ) -> Encoding:
     """Bound the region of a query as the engine's options say, and encode all of its targets.
 
+    A parametrised query is one about its parameters, with the network as a function of them.
+
     Args:
         engine: the network and its options; of the bounds, `interval`, `linear` and `optimised` are used.
         query: the question.
@@ -29,6 +33,9 @@ def encode_query(
         QueryError: a norm without an encoding.
         MissingBoundError: a neuron has no finite bound.
     """
+    if query.parametrised is not None:
+        network = perturbed_network(engine.network, query.parametrised, query.region)
+        engine, query = Engine(network, engine.options), replace(query, parametrised=None)
     deadline = Deadline(time_limit)
     everything = tuple(range(len(query.unsafe)))
     with torch_threads(engine.options.threads):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from mipverify.verify.problem import OpenProblem
 RELATIVE_SLACK = 1e-6
 # Distances claimed by the solver are lowered by this share of the radius, for the same reason.
 RELATIVE_DISTANCE_SLACK = 2e-6
+COUNT_SLACK = (
+    1e-4  # a dual bound of a number of pixels is one larger only if it exceeds the last by this share
+)
 CUT_SHARE = 0.2  # of the time for one program, for inequalities at its root
 
 
@@ -144,17 +148,21 @@ def close_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> None:
             graph, problem.query, problem.bounds, objective=Objective.CLOSEST, polytopes=problem.polytopes
         )
         # A share of the gap is left for the solver's tolerances and the rounding of the witness.
-        cutoff = case.upper * (1 - case.gap / 4) if case.witness is not None else None
+        norm, cutoff = problem.query.region.norm, None
+        if case.witness is not None:
+            cutoff = case.upper - 0.5 if norm.counts else case.upper * (1 - case.gap / 4)
         result = _solve(
             engine,
             case,
             encoding,
             SolveOptions(time_limit=case.remaining(), cutoff=cutoff, relative_gap=case.gap / 4),
         )
-        case.raise_lower(
-            _claimed_distance(result, radius=radius, reach=problem.query.region.reach(), cutoff=cutoff),
-            Evidence.SOLVER_CLAIM,
-        )
+        if norm.counts:
+            claimed = _claimed_count(result, radius=radius)
+        else:
+            reach = problem.query.region.reach()
+            claimed = _claimed_distance(result, radius=radius, reach=reach, cutoff=cutoff)
+        case.raise_lower(claimed, Evidence.SOLVER_CLAIM)
         if result.point is not None:
             case.offer(_witness_from(engine, case, problem, encoding, result))
     case.close(Stage.MIP)
@@ -179,6 +187,19 @@ def _claimed_distance(result: SolveResult, *, radius: float, reach: float, cutof
     if not np.isfinite(claimed):
         return 0.0
     return max(0.0, claimed - RELATIVE_DISTANCE_SLACK * min(limit, reach))
+
+
+def _claimed_count(result: SolveResult, *, radius: float) -> float:
+    """The whole distance up to which the solver excludes every unsafe point; 0 where it says nothing.
+
+    Nothing below the dual bound means nothing at the largest whole number below it.
+    """
+    if result.termination in (Termination.INFEASIBLE, Termination.CUTOFF):
+        return radius  # a cutoff lies above the radius
+    if result.termination in (Termination.ERROR, Termination.UNBOUNDED) or not np.isfinite(result.dual_bound):
+        return 0.0
+    least = ceil(result.dual_bound - COUNT_SLACK * max(1.0, result.dual_bound))
+    return max(0.0, min(least - 1.0, radius))
 
 
 def _slack(engine: Engine, problem: OpenProblem) -> float:

@@ -155,6 +155,8 @@ class Prover:
             "unsafe_offset": np.concatenate([polytope.offset for polytope in query.unsafe]),
             "unsafe_owner": np.repeat(np.arange(len(rows)), rows).astype(np.int32),
         }
+        if region.groups is not None:
+            arrays["groups"] = region.groups.astype(np.int32)
         if given is not None:
             arrays |= {"mean": given.mean, "std": given.std}
         return arrays
@@ -310,9 +312,9 @@ class Prover:
 
 def checked_region(region: Ball) -> CheckedRegion:
     """The region of a query as the checker has it."""
-    groups = np.arange(region.center.size, dtype=np.int64)
+    domain = region.domain
     return CheckedRegion(
-        region.center, region.radius, region.norm, region.domain.lower, region.domain.upper, groups
+        region.center, region.radius, region.norm, domain.lower, domain.upper, region.pixels.astype(np.int64)
     )
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mipverify.attack.rounding import ceil32, floor32, nearest32
 from mipverify.errors import QueryError
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array
 from mipverify.problem.criterion import Criterion
 from mipverify.problem.norm import Norm
+from mipverify.problem.pixels import pixels_of
 from mipverify.problem.query import Query, check_fits
 from mipverify.problem.region import Box
 from mipverify.verify.regions import Regions, whole_region
 
 Domain = tuple[float, float] | Box | None
-EXACT_NORMS = (Norm.LINF, Norm.L1)
+EXACT_NORMS = (Norm.LINF, Norm.L1, Norm.L0)
 ANY_OTHER_CLASS = Criterion()
 
 
@@ -38,7 +42,8 @@ def questions(
         xs: inputs in raw units, [samples, ...] with n values each.
         labels: the class to be kept, [samples]; None where a condition on outputs needs none.
         radius: of the closed ball; may be infinite where the domain is not.
-        norm: linf or l1.
+        norm: linf, l1 or l0. For l0 distances are numbers of changed pixels (all channels of a pixel are
+            one), and x is what the file reads: its float32 numbers.
         domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
         criterion: when outputs count as unsafe; by default where another class is reached.
         regions: what narrows the ball of each sample, or gives it parameters; None for nothing.
@@ -57,13 +62,22 @@ def questions(
     if measure_in not in EXACT_NORMS:
         known = ", ".join(EXACT_NORMS)
         raise QueryError(f"norm {measure_in} has no exact encoding yet: choose one of {known}")
+    if measure_in.counts and np.isfinite(radius) and radius != np.floor(radius):
+        raise QueryError(
+            f"a radius in {measure_in} is a number of changed pixels, got {radius:g}: give a whole number"
+        )
     box = _domain_box(domain, graph.input_size)
+    groups = pixels_of(graph.input_shape)
+    if measure_in.counts:
+        points = _as_read(points, box)
 
     around = Regions() if regions is None else regions
 
     def ask(sample: int, x: Float64Array, label: int | None) -> Query:
         unsafe = criterion.unsafe(graph.output_size, label)
         ball, parametrised = around.region(sample, x, radius, measure_in, box)
+        if parametrised is None:
+            ball = replace(ball, groups=groups)
         query = Query(whole_region(ball) if whole else ball, unsafe, label, criterion, parametrised)
         check_fits(graph, query)
         enclosing = query.region.box()
@@ -79,6 +93,15 @@ def flat_points(xs: ArrayLike) -> Float64Array:
     """Inputs [samples, ...] as [samples, n], in float64."""
     points = np.asarray(xs, dtype=np.float64)
     return points.reshape(len(points), -1) if len(points) else points
+
+
+def _as_read(points: Float64Array, domain: Box) -> Float64Array:
+    """The nearest float32 numbers inside the domain, which an unchanged feature of a counterexample has."""
+    if points.ndim != 2 or points.shape[1] != domain.size:
+        return points  # refused when the query is made
+    lower, upper = ceil32(domain.lower), floor32(domain.upper)
+    inside = (points >= domain.lower) & (points <= domain.upper) & (lower <= upper)
+    return np.where(inside, np.clip(nearest32(points), lower, np.maximum(lower, upper)), points)
 
 
 def _domain_box(domain: Domain, size: int) -> Box:

@@ -28,6 +28,7 @@ class CounterexampleRecord:
         distances: D(x, a) in every norm, keyed by the norm's name.
         replayed: whether onnxruntime confirmed it; nothing else is ever recorded, so always True.
         outputs: what onnxruntime returned for it; only where the question is a condition on outputs.
+        parameters: theta, by name, where the question is about inputs x + P theta; only there.
     """
 
     file: str | None
@@ -36,6 +37,7 @@ class CounterexampleRecord:
     distances: dict[str, float]
     replayed: bool = True
     outputs: tuple[float, ...] | None = None
+    parameters: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Record:
         margin: by how much the proof shows outputs to miss the unsafe set; None without one.
         error: what went wrong, for status `error`.
         profile: what the stages left open; only where it was asked for.
+        region: what narrows the ball or gives the input parameters, by option; only where something does.
     """
 
     index: int
@@ -91,14 +94,25 @@ class Record:
     margin: float | None
     error: str | None
     profile: Profile | None = None
+    region: dict[str, str] | None = None
+
+    @property
+    def least_distance(self) -> float:
+        """The smallest distance that is not excluded: in l0 the next whole number after `lower_bound`."""
+        if self.norm == Norm.L0 and self.evidence != Evidence.NONE:
+            return math.floor(self.lower_bound) + 1.0
+        return self.lower_bound
 
     def as_dict(self) -> dict[str, object]:
-        """The record as nested dictionaries, in the order of the fields; no profile or outputs if None."""
+        """The record as nested dictionaries, in the order of the fields; optional ones only if known."""
         values = asdict(self)
         if self.profile is None:
             del values["profile"]
-        if self.counterexample is not None and self.counterexample.outputs is None:
-            del values["counterexample"]["outputs"]
+        if self.region is None:
+            del values["region"]
+        for name in ("outputs", "parameters"):
+            if self.counterexample is not None and getattr(self.counterexample, name) is None:
+                del values["counterexample"][name]
         return values
 
     def to_json(self) -> str:
@@ -117,6 +131,7 @@ def record_of(
     *,
     counterexample_file: str | None = None,
     certificate_file: str | None = None,
+    region: dict[str, str] | None = None,
 ) -> Record:
     """The record of `certificate` for sample `index` with input `x` (any shape, n features).
 
@@ -126,6 +141,7 @@ def record_of(
         x: the unperturbed input, to measure the counterexample in every norm.
         counterexample_file: where the counterexample is stored, if it is.
         certificate_file: where its proof is stored, if it is.
+        region: what narrows the ball or gives the input parameters, in words.
     """
     found, proof = certificate.witness, certificate.proof
     return Record(
@@ -153,6 +169,7 @@ def record_of(
         margin=None if proof is None or proof.margin is None else _finite(proof.margin),
         error=certificate.error,
         profile=certificate.profile,
+        region=region,
     )
 
 
@@ -165,6 +182,7 @@ def error_record(
     error: str,
     seconds: float,
     criterion: Criterion | None = None,
+    region: dict[str, str] | None = None,
 ) -> Record:
     """The record of a sample on which verification itself failed: nothing is claimed."""
     return Record(
@@ -191,6 +209,7 @@ def error_record(
         holds_in_float32=None,
         margin=None,
         error=error,
+        region=region,
     )
 
 
@@ -198,14 +217,17 @@ def _counterexample(
     certificate: Certificate, witness: Witness, x: Float64Array, file: str | None
 ) -> CounterexampleRecord:
     center = np.asarray(x, dtype=np.float64).reshape(-1)
-    distances = {norm.value: float(norm.distance(center, witness.point)) for norm in Norm}
+    distances = witness.distances or {
+        norm.value: float(norm.distance(center, witness.point)) for norm in Norm
+    }
     classes = certificate.keeps_class
     return CounterexampleRecord(
         file,
         witness.prediction if classes else None,
         float(witness.margin),
-        distances,
+        dict(distances),
         outputs=None if classes else tuple(float(value) for value in witness.outputs),
+        parameters=witness.parameters,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -68,7 +68,7 @@ def whole_region(ball: Ball) -> Ball:
     radius = ball.enclosing_radius()
     if not np.isfinite(radius):
         raise QueryError("without a radius the region is unbounded: give eps, or limits on every side")
-    return Ball(ball.center, radius, ball.norm, ball.domain)
+    return replace(ball, radius=radius)
 
 
 def read_regions(

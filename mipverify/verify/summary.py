@@ -69,6 +69,6 @@ def summarise(records: Sequence[Record]) -> Summary:
         evidence=dict(Counter(r.evidence for r in correct if r.lower_bound > 0).most_common()),
         mean_seconds=fmean(seconds) if seconds else 0.0,
         median_seconds=median(seconds) if seconds else 0.0,
-        mean_lower_bound=fmean(r.lower_bound for r in correct) if correct else None,
+        mean_lower_bound=fmean(r.least_distance for r in correct) if correct else None,
         mean_upper_bound=fmean(uppers) if uppers and len(uppers) == len(correct) else None,
     )

@@ -32,7 +32,7 @@ def check_witness(network: Deployed, query: Query, witness: Witness) -> None:
     assert witness.margin >= 0
     assert query.margin(network(point[None]))[0] >= 0
     assert witness.prediction == outputs[0].argmax()
-    assert witness.distance == query.region.norm.distance(query.region.center, point)
+    assert witness.distance == query.region.distance(point)
     reached = [p.target for p in query.unsafe if p.margin(outputs)[0] == witness.margin]
     assert witness.target in reached
 
@@ -42,7 +42,7 @@ def candidates_at(query: Query, *points: list[float]) -> Candidates:
     return Candidates(
         stacked,
         np.zeros(len(stacked)),
-        query.region.norm.distance(query.region.center, stacked),
+        query.region.distance(stacked),
         np.zeros(len(stacked), dtype=np.int64),
     )
 

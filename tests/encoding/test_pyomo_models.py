@@ -125,6 +125,27 @@ def test_the_public_way(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
 
 
+def test_masks_and_parameters_are_encoded() -> None:
+    net = mipverify.load(NET)
+    data = mipverify.load_dataset("digits", input_size=64)
+    x, label = data.inputs[0], int(data.labels[0])
+    mask = np.zeros(64)
+    mask[16:48] = 1
+    encoding = mipverify.encode(net, x, label, eps=0.5, objective="closest", mask=mask)
+    found = solver_named("highs").solve(encoding.program, SolveOptions())
+    exact = mipverify.minimal_distortion(net, x, label, mask=mask)
+    assert exact.lower * (1 - 1e-4) <= found.objective <= exact.upper * (1 + 1e-4)
+    changed = np.flatnonzero(encoding.decode(found.point) != x.reshape(-1))
+    assert set(changed) <= set(range(16, 48))
+
+    brightness = mipverify.perturbations.brightness()
+    encoding = mipverify.encode(net, x, label, objective="closest", perturbation=brightness)
+    found = solver_named("highs").solve(encoding.program, SolveOptions())
+    exact = mipverify.minimal_distortion(net, x, label, perturbation=brightness)
+    assert encoding.decode(found.point).shape == (1,)
+    assert exact.lower * (1 - 1e-4) <= found.objective <= exact.upper * (1 + 1e-4)
+
+
 def test_names_say_what_things_are() -> None:
     net = mipverify.load(NET)
     data = mipverify.load_dataset("digits", input_size=64)

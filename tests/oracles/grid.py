@@ -19,7 +19,7 @@ def distance_interval(graph: Graph, query: Query, *, steps: int = 160) -> Interv
     (half a cell) and whose distance is at most (distance of half a cell) larger.
     """
     points, half_cell = _grid(query, steps)
-    distances = query.region.norm.distance(query.region.center, points)
+    distances = query.region.distance(points)
     margins = query.margin(evaluate(graph, points))
     slack = margin_lipschitz(graph, query) * float(half_cell.max())
     cell = float(query.region.norm.distance(np.zeros(2), half_cell))
@@ -31,7 +31,7 @@ def distance_interval(graph: Graph, query: Query, *, steps: int = 160) -> Interv
 def margin_interval(graph: Graph, query: Query, *, steps: int = 160) -> Interval:
     """[lower, upper] around the largest margin in the region of the query."""
     points, half_cell = _grid(query, steps)
-    distances = query.region.norm.distance(query.region.center, points)
+    distances = query.region.distance(points)
     margins = query.margin(evaluate(graph, points))
     cell = float(query.region.norm.distance(np.zeros(2), half_cell))
     slack = margin_lipschitz(graph, query) * float(half_cell.max())

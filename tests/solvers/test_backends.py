@@ -25,6 +25,7 @@ from tests.solvers.small_programs import enumerated_optimum, knapsack, program, 
 THROUGH_PYOMO = [b.name for b in backends() if b.name.startswith("pyomo:") and b.missing is None]
 BACKENDS = ["highs", "cbc", *THROUGH_PYOMO]
 EXAMPLES = {"highs": 60, "cbc": 25, "pyomo:scip_direct": 40}
+MLP = Path(mipverify.__file__).parents[1] / "models" / "digits_mlp.onnx"
 HARD = knapsack(3, 200, 100)
 
 
@@ -128,6 +129,22 @@ def test_unknown_solvers_are_refused_by_name() -> None:
     for name in ("gurobi", "pyomo", "pyomo:nothing", "cbc:x", ""):
         with pytest.raises(QueryError):
             solver_named(name)
+
+
+def test_the_name_that_was_meant_is_named() -> None:
+    with pytest.raises(QueryError, match="unknown solver 'Gurobi': choose pyomo:gurobi, highs, cbc or"):
+        solver_named("Gurobi")
+
+
+def test_a_solver_that_is_not_here_is_refused_before_any_work() -> None:
+    net = mipverify.load(MLP)
+    x = np.full(64, 0.5)
+    for solver in ("nope", "pyomo:glpk"):
+        options = mipverify.VerifyOptions(solver=solver)
+        with pytest.raises(QueryError, match="choose"):
+            mipverify.certify_batch(net, [x], [0], eps=0.1, options=options)
+        with pytest.raises(QueryError, match="choose"):
+            mipverify.distance_batch(net, [x], [0], options=options, workers=2)
 
 
 def test_options_that_make_no_sense_are_refused() -> None:
