@@ -108,13 +108,14 @@ def read_certificate(path: Path) -> CertificateFile:
         CertificateError: it is not what `write_certificate` writes.
         OSError: it cannot be read.
     """
+    if path.stat().st_size > MOST_BYTES:
+        raise CertificateError(f"{path} is larger than any certificate")
+    data = path.read_bytes()
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             arrays = _read_entries(archive)
         header = json.loads(bytes(arrays.pop(HEADER)).decode())
         content, digest = header["content"], header["digest"]
-    except OSError:
-        raise
     except CertificateError:
         raise
     except Exception as error:  # broken archives raise exceptions of every kind

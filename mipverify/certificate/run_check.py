@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mipverify.certificate.check import ArithmeticChoice, Verdict, check
-from mipverify.certificate.content import class_kept
+from mipverify.certificate.content import ClassKept, class_kept
 from mipverify.certificate.format import CertificateError, read_certificate
 from mipverify.graph.operators import Float64Array
 
@@ -110,12 +110,23 @@ def _compare(
         findings.append("the certificate shows no counterexample within eps")
     if upper is not None and verdict.upper is not None and verdict.upper > upper:
         findings.append("the record has a smaller upper bound than the certificate")
-    kept = class_kept(file)
-    if record.get("criterion") is None and (kept is None or kept.label != record.get("label")):
+    wanted = _wanted(record)
+    if wanted is not None and class_kept(file) != wanted:
         findings.append("the certificate is not about every other class than the label")
     if inputs is not None and not _is_sample(file.arrays["center"], inputs, index):
         findings.append("the certificate is about another input")
     return tuple(findings)
+
+
+def _wanted(record: dict[str, Any]) -> ClassKept | None:
+    """The class to be kept against every other one; None where the record asks for something else."""
+    criterion = record.get("criterion")
+    if not isinstance(criterion, dict):
+        return None
+    plain = criterion.get("reading") == "label" and criterion.get("targets") is None
+    if not plain or criterion.get("output") is not None or not isinstance(record.get("label"), int):
+        return None
+    return ClassKept(record["label"], float(criterion.get("alpha") or 0.0))
 
 
 def _reaches(upper: float | None, eps: float | None) -> bool:

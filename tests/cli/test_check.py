@@ -1,0 +1,131 @@
+"""`mipverify check` on certificates and runs, honest and not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from mipverify.certificate.format import CertificateFile, read_certificate, write_certificate
+from mipverify.cli.main import app
+from tests.cli.conftest import CONV, MLP, Invoke
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Verified and falsified samples."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    arguments = ["certify", MLP, "--eps", "0.12", "-n", "8", "--proof", "always", "--out", str(folder)]
+    CliRunner().invoke(app, arguments)
+    return folder
+
+
+@pytest.fixture
+def run(honest: Path, tmp_path: Path) -> Path:
+    """A copy that may be changed."""
+    return Path(shutil.copytree(honest, tmp_path / "run"))
+
+
+def records(run: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+
+
+def change(run: Path, index: int, **values: object) -> None:
+    changed = [r | values if r["index"] == index else r for r in records(run)]
+    (run / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in changed))
+
+
+def first(run: Path, status: str) -> dict[str, object]:
+    return next(record for record in records(run) if record["status"] == status)
+
+
+def test_an_honest_run_is_accepted(run: Path, invoke: Invoke) -> None:
+    statuses = {record["status"] for record in records(run)}
+    assert {"verified", "falsified"} <= statuses
+    result = invoke("check", run)
+    assert result.exit_code == 0, result.output
+    assert "rejected           0" in result.output
+    assert f"accepted           {len(records(run))}" in result.output
+
+
+def test_one_certificate_in_both_arithmetics(run: Path, invoke: Invoke) -> None:
+    path = run / str(first(run, "verified")["certificate"])
+    for arithmetic in ("exact", "float"):
+        result = invoke("check", path, "--arithmetic", arithmetic)
+        assert result.exit_code == 0, result.output
+        assert arithmetic in result.output
+        assert "0.12" in result.output
+    values = json.loads(invoke("check", path, "--json").output)
+    assert values["accepted"]
+    assert values["lower"] == 0.12
+    assert values["margin"] > 0
+
+
+@pytest.mark.parametrize(
+    ("status", "values", "word"),
+    [
+        ("verified", {"lower_bound": 0.2}, "larger lower bound"),
+        ("verified", {"label": 11}, "every other class"),
+        ("verified", {"norm": "l1"}, "another norm"),
+        ("verified", {"certificate": None}, "proof is missing"),
+        ("verified", {"certificate": "../elsewhere.npz"}, "outside"),
+        ("verified", {"certificate": "certificates/999999.npz"}, "cannot be read"),
+        ("falsified", {"eps": 0.01}, "within eps"),
+        ("falsified", {"upper_bound": 0.001}, "smaller upper bound"),
+    ],
+)
+def test_records_that_say_more_than_their_certificates(
+    run: Path, invoke: Invoke, status: str, values: dict[str, object], word: str
+) -> None:
+    index = first(run, status)["index"]
+    assert isinstance(index, int)
+    change(run, index, **values)
+    result = invoke("check", run)
+    assert result.exit_code == 1
+    assert word in result.output
+
+
+def test_a_certificate_of_another_sample(run: Path, invoke: Invoke) -> None:
+    verified = [record for record in records(run) if record["status"] == "verified"]
+    index = verified[0]["index"]
+    assert isinstance(index, int)
+    change(run, index, certificate=verified[1]["certificate"])
+    result = invoke("check", run)
+    assert result.exit_code == 1
+    assert "another input" in result.output or "every other class" in result.output
+
+
+def test_a_witness_that_was_moved(run: Path, invoke: Invoke) -> None:
+    path = run / str(first(run, "falsified")["certificate"])
+    file = read_certificate(path)
+    moved = {**file.arrays, "witness": file.arrays["center"].astype(np.float32).astype(np.float64)}
+    write_certificate(path, CertificateFile(file.header, moved))
+    result = invoke("check", path)
+    assert result.exit_code == 1
+    assert "not unsafe" in result.output
+
+
+def test_bad_input(run: Path, invoke: Invoke, tmp_path: Path) -> None:
+    path = run / str(first(run, "verified")["certificate"])
+    assert invoke("check", path, "--network", CONV).exit_code == 1
+    for arguments, word in (
+        ((path, "--arithmetic", "quantum"), "choose auto"),
+        ((path, "--network", tmp_path / "none.onnx"), "cannot be read"),
+        ((tmp_path / "none",), "--network"),
+        ((tmp_path,), "--network"),
+    ):
+        result = invoke("check", *arguments)
+        assert result.exit_code == 2, result.output
+        assert word in result.output
+
+
+def test_proofs_are_off_without_a_folder_and_unknown_choices_are_refused(invoke: Invoke) -> None:
+    result = invoke("certify", MLP, "--eps", "0.02", "-n", "1", "--json")
+    assert json.loads(result.stdout.splitlines()[0])["evidence"] == "bound propagation"
+    result = invoke("certify", MLP, "--eps", "0.02", "-n", "1", "--json", "--proof", "always")
+    assert json.loads(result.stdout.splitlines()[0])["evidence"] == "checked proof"
+    assert invoke("certify", MLP, "--eps", "0.02", "--proof", "maybe").exit_code == 2
