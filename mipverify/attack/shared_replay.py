@@ -59,6 +59,4 @@ def replay_shared(network: Replayable, query: SharedQuery, delta: Float64Array) 
         margins.append(margin if valid else -np.inf)
         predictions.append(int(np.argmax(outputs)))
     fooled = tuple(k for k, margin in enumerate(margins) if margin >= 0)
-    return SharedWitness(
-        d, fooled, tuple(predictions), tuple(margins), float(query.inner.distance(d))
-    )
+    return SharedWitness(d, fooled, tuple(predictions), tuple(margins), float(query.inner.distance(d)))

@@ -12,7 +12,7 @@ from mipverify.cli import options as cli
 from mipverify.cli import parsing
 from mipverify.cli.arguments import SampleArguments, takes
 from mipverify.cli.exit_codes import ExitCode
-from mipverify.cli.regions import RegionTexts
+from mipverify.cli.region_texts import RegionTexts
 from mipverify.errors import InputError, QueryError
 
 if TYPE_CHECKING:
@@ -80,7 +80,9 @@ def universal(arguments: UniversalArguments) -> None:
             "give --eps EPS to ask how many samples are fooled, or --at-least M to ask how small it can be"
         )
     if arguments.question().region != RegionTexts():
-        raise QueryError("a universal perturbation takes no mask, box, radii or parameters: leave these options out")
+        raise QueryError(
+            "a universal perturbation takes no mask, box, radii or parameters: leave these options out"
+        )
     eps = None if arguments.eps is None else parsing.radius(arguments.eps, "--eps")
     question = replace(arguments.question(), eps=eps, radius=parsing.reach(arguments.radius, "--radius"))
     options = replace(arguments.verify_options(), gap=arguments.gap)

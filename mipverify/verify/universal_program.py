@@ -102,9 +102,8 @@ def polish(
     ]
     if not parts:
         return
-    reach = max(
-        float(np.abs(state.engine.network(query.samples[k].region.center + delta)).max()) for k in reached
-    )
+    moved = np.stack([query.samples[k].region.center + delta for k in reached])
+    reach = float(np.abs(state.engine.network(moved)).max())
     for margin in MARGINS:
         limit = min(SECONDS_PER_LP, state.deadline.remaining())
         if limit <= 0:
@@ -129,6 +128,6 @@ def reached_by(state: UniversalState, count: int | None = None) -> dict[int, int
     found = {}
     for k in order:
         sample = state.query.samples[k]
-        outputs = state.engine.network(sample.region.center + witness.delta)
+        outputs = state.engine.network((sample.region.center + witness.delta)[None])[0]
         found[k] = int(np.argmax([float(polytope.margin(outputs)) for polytope in sample.unsafe]))
     return found

@@ -11,11 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, product
-from typing import cast
 
 import numpy as np
 
-from mipverify.frontend.network import Network
+from mipverify.attack.confirm import Replayable
 from mipverify.graph.evaluate import evaluate
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array
@@ -36,7 +35,7 @@ Targets = Mapping[int, Sequence[int]]  # of each sample, the polytopes that it m
 class Stack:
     """Copies of a network, as far as the stages of a query look at one: input d, outputs of all samples."""
 
-    single: Network
+    single: Replayable
     centers: Float64Array
 
     @cached_property
@@ -50,10 +49,9 @@ class Stack:
         outputs = self.single.run(moved.reshape(-1, moved.shape[-1]))
         return np.asarray(outputs.reshape(len(deltas), -1))
 
-    def __call__(self, delta: Float64Array) -> Float64Array:
-        """Outputs of the reference evaluation, [K m] for one d [n], or [batch, K m]."""
-        outputs = evaluate(self.graph, np.atleast_2d(delta))
-        return np.asarray(outputs if np.ndim(delta) == 2 else outputs[0])
+    def __call__(self, deltas: Float64Array) -> Float64Array:
+        """Outputs of the reference evaluation, [batch, K m] for d [batch, n]."""
+        return evaluate(self.graph, deltas)
 
 
 def num_combinations(targets: Targets, count: int) -> int:
@@ -95,7 +93,7 @@ def ask_stack(
         for polytopes in product(*(targets[k] for k in chosen))
     ]
     options = replace(state.engine.options, time_limit=max(seconds, 1e-3))
-    engine = Engine(cast(Network, network), options)
+    engine = Engine(network, options)
     [found] = answer(engine, [Query(query.region, tuple(unsafe))], eps=eps)
     if found.nodes is not None:
         state.nodes = (state.nodes or 0) + found.nodes
