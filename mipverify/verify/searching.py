@@ -33,7 +33,12 @@ MANY_PLANES = PlaneOptions(steps=(20, 200), decay=0.985, patience=20, negligible
 MANY_SEARCH = SearchOptions(node=NodeOptions(steps=20, rate=0.05, decay=0.95))
 # So does every node where all planes go over the input, whose box is exact, and that many numbers tell them.
 FLAT_NUMBERS = 1 << 13
-FLAT_SEARCH = SearchOptions(batch=256, node=NodeOptions(steps=10, rate=0.1))
+FLAT_SEARCH = SearchOptions(
+    batch=256,
+    node=NodeOptions(steps=10, rate=0.1),
+    finish=NodeOptions(steps=60, rate=0.1, decay=0.95),
+    almost=0.05,
+)
 NUMBERS = 1_000_000  # that move at the nodes of one batch
 PRODUCTS = 1 << 27  # of one pass over a batch of nodes, about
 FEWEST_NODES, MOST_NODES = 64, 2048  # in a batch
