@@ -211,7 +211,7 @@ def _slack(engine: Engine, problem: OpenProblem) -> float:
 
 
 def _solve(engine: Engine, case: Case, encoding: Encoding, options: SolveOptions) -> SolveResult:
-    # The leaves of the search are linear programs: they do not change what is told of the query.
+    # The leaves and subtrees of the search have fewer binaries than the query, and do not hide its own.
     case.num_binaries = max(case.num_binaries or 0, encoding.program.num_binaries)
     settings = replace(options, threads=engine.options.threads, seed=engine.options.seed)
     result = engine.solver.solve(encoding.program, settings)
