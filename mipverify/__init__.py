@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from mipverify.runs.api import certify, certify_batch, distance_batch, minimal_distortion
     from mipverify.runs.encodings import encode
     from mipverify.runs.properties import verify_property
+    from mipverify.runs.universal import universal_perturbation
     from mipverify.verify.certificate import Certificate, Evidence, Status
     from mipverify.verify.options import VerifyOptions
     from mipverify.verify.property_answer import PropertyAnswer, PropertyWitness, Verdict
     from mipverify.verify.record import Record, record_of
+    from mipverify.verify.universal_answer import UniversalAnswer
 
 __version__ = "0.1.0"
 
@@ -42,6 +44,7 @@ __all__ = [
     "PropertyWitness",
     "Record",
     "Status",
+    "UniversalAnswer",
     "Verdict",
     "VerifyOptions",
     "__version__",
@@ -57,6 +60,7 @@ __all__ = [
     "perturbations",
     "read_property",
     "record_of",
+    "universal_perturbation",
     "verify_property",
 ]
 
@@ -71,6 +75,7 @@ _HOMES = {
     "PropertyWitness": ("mipverify.verify.property_answer", "PropertyWitness"),
     "Record": ("mipverify.verify.record", "Record"),
     "Status": ("mipverify.verify.certificate", "Status"),
+    "UniversalAnswer": ("mipverify.verify.universal_answer", "UniversalAnswer"),
     "Verdict": ("mipverify.verify.property_answer", "Verdict"),
     "VerifyOptions": ("mipverify.verify.options", "VerifyOptions"),
     "certify": ("mipverify.runs.api", "certify"),
@@ -85,6 +90,7 @@ _HOMES = {
     "perturbations": ("mipverify.problem.families", ""),
     "read_property": ("mipverify.frontend.vnnlib.property", "read_property"),
     "record_of": ("mipverify.verify.record", "record_of"),
+    "universal_perturbation": ("mipverify.runs.universal", "universal_perturbation"),
     "verify_property": ("mipverify.runs.properties", "verify_property"),
 }
 

@@ -16,6 +16,7 @@ from mipverify.cli.distance import distance
 from mipverify.cli.exit_codes import ExitCode
 from mipverify.cli.export import export
 from mipverify.cli.inspect import inspect
+from mipverify.cli.universal import universal
 from mipverify.cli.vnnlib import vnnlib
 from mipverify.errors import InputError, MipverifyError, SoundnessError
 
@@ -65,6 +66,7 @@ app = typer.Typer(
 )
 app.command()(certify)
 app.command()(distance)
+app.command()(universal)
 app.command()(vnnlib)
 app.command()(export)
 app.command()(check)

@@ -183,7 +183,7 @@ def certify_batch(
         raise QueryError("without eps there is no region: give a radius, a box, a mask or a perturbation")
     criterion = Criterion.of(targets=targets, alpha=alpha, reading=reading, output=output)
     queries = questions(
-        _answerable(network, criterion),
+        answerable(network, criterion),
         xs,
         labels,
         radius=np.inf if eps is None else eps,
@@ -261,7 +261,7 @@ def distance_batch(
         raise QueryError(f"the search radius must be a number >= 0, got {radius}")
     criterion = Criterion.of(targets=targets, alpha=alpha, reading=reading, output=output)
     queries = questions(
-        _answerable(network, criterion),
+        answerable(network, criterion),
         xs,
         labels,
         radius=radius,
@@ -284,7 +284,7 @@ def distance_batch(
     return _answers(network, queries, eps=None, options=options or VerifyOptions(), workers=workers)
 
 
-def _answerable(network: Network, criterion: Criterion) -> Graph:
+def answerable(network: Network, criterion: Criterion) -> Graph:
     """The graph, if its outputs are those of the file wherever their values matter."""
     if criterion.output is not None and network.softmax_dropped:
         raise QueryError(

@@ -48,7 +48,7 @@ class NodeOptions:
 
 @dataclass(frozen=True, eq=False)
 class Attained:
-    """Where the relaxations of nodes are smallest, and what is true there.
+    """Where the relaxations of nodes are smallest, nearly, and what is true there.
 
     Attributes:
         points: inputs, [nodes, n].
@@ -63,6 +63,12 @@ class Attained:
         return Attained(
             self.points.index_copy(0, index, other.points), self.values.index_copy(0, index, other.values)
         )
+
+    def better(self, other: Attained) -> Attained:
+        """For each node the point whose value is smaller."""
+        mine = self.values <= other.values
+        points = torch.where(mine[:, None], self.points, other.points)
+        return Attained(points, torch.where(mine, self.values, other.values))
 
 
 class NodeBounds:
@@ -143,10 +149,11 @@ class NodeBounds:
         best = [held.clone() for held in best]
         record = nodes.bound.new_full((len(nodes),), -float("inf"))
         ascent = ProjectedAdam(variables, rate=options.rate, decay=options.decay, limits=limits)
+        total = torch.zeros_like(self.fast.region.lower)
         for step in range(options.steps + 1):
             moved = replace(nodes, **dict(zip(columns, variables, strict=False)))
-            value, _ = self._pass(moved, variables[len(columns) :])
-            now = value.detach()
+            value, descent = self._pass(moved, variables[len(columns) :])
+            now, total = value.detach(), total + self._minimisers(descent)
             better = now > record
             record = torch.where(better, now, record)
             _keep(best, variables, better)
@@ -158,7 +165,7 @@ class NodeBounds:
             found["planes"] = torch.cat(best[len(columns) :], dim=1)
         improved = replace(nodes, **found, bound=torch.maximum(record, nodes.bound))
         with torch.no_grad():
-            return self._look(improved)
+            return self._look(improved, total / (step + 1))
 
     def certify(self, nodes: Nodes) -> Tensor:
         """Which nodes hold no point of their target: bounds > 0 in float64, rounding covered, [nodes]."""
@@ -219,24 +226,38 @@ class NodeBounds:
             lines[position] = replace(lines[position], planes=above)
         return lines
 
-    def _look(self, nodes: Nodes) -> tuple[Nodes, Attained]:
-        """The nodes with their choices, and what is true where their bounds are attained."""
-        _, descent = self._pass(nodes)
+    def _minimisers(self, descent: BackwardPass) -> Tensor:
+        """Where the forms of a pass are smallest, [nodes, n]."""
         if descent.input_form is None:
             raise ValueError("the pass has not been run")
-        points = self.fast.region.minimisers(descent.input_form, descent.sample)
-        values = self.fast.network.activations(points)
-        attained = Attained(points, self.fast_targets.values(nodes.target, values[self.output]))
+        return self.fast.region.minimisers(descent.input_form.detach(), descent.sample)
+
+    def _look(self, nodes: Nodes, mean: Tensor) -> tuple[Nodes, Attained]:
+        """The nodes with their choices, and what is true where their bounds are attained or at the mean.
+
+        The better the multipliers, the more inputs have no influence on the form left, and its minimiser is
+        a corner among many that says nothing. The mean of the minimisers of all steps comes near to
+        the minimiser of the relaxed problem instead (Sherali and Choi 1996), and has the open neurons that
+        cost the bound.
+        """
+        _, descent = self._pass(nodes)
+        corner, middle = (self._attained(nodes, points) for points in (self._minimisers(descent), mean))
+        attained = corner[0].better(middle[0])
         if not self.count:
             return nodes, attained
-        return replace(nodes, choices=self._choices(nodes, descent, values)), attained
+        return replace(nodes, choices=self._choices(nodes, descent, middle[1])), attained
+
+    def _attained(self, nodes: Nodes, points: Tensor) -> tuple[Attained, Sequence[Tensor]]:
+        """What is true at points [nodes, n], and the values of all nodes of the network there."""
+        values = self.fast.network.activations(points)
+        return Attained(points, self.fast_targets.values(nodes.target, values[self.output])), values
 
     def _choices(self, nodes: Nodes, descent: BackwardPass, values: Sequence[Tensor]) -> Tensor:
         """Neurons by what their relaxation costs the bound.
 
-        That is the loss at the point where the bound is attained, relu(h) against the line that stands for
-        it, h being the true pre-activation there. The largest loss over all points, in the manner of Bunel
-        et al. (2020), only breaks ties: by itself it needs many times more nodes.
+        That is the loss at the point where the bound is attained on the mean, relu(h) against the line that
+        stands for it, h being the true pre-activation there. The largest loss over all points, in the manner
+        of Bunel et al. (2020), only breaks ties: by itself it needs many times more nodes.
         """
         held, slopes = self.open_fast, nodes.slopes
         parts = [descent.unstable_parts.get(position) for position in held.positions]

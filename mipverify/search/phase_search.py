@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mipverify.graph.operators import Float64Array
@@ -15,8 +13,7 @@ from mipverify.search.branching import children
 from mipverify.search.node_bounds import Attained, NodeBounds, NodeOptions
 from mipverify.search.nodes import Frontier, Nodes
 from mipverify.search.phase_leaves import MOST_BYTES, PhaseLeaves
-
-Phases = dict[int, NDArray[np.int8]]
+from mipverify.search.subtrees import Phases, Settled, Subtrees
 
 
 @dataclass(frozen=True)
@@ -50,11 +47,13 @@ class PausedPhases:
         frontier: the open nodes.
         leaves: the nodes that were closed.
         scale: size of the worst root's bound.
+        subtrees: what programs were told so far, if any are.
     """
 
     frontier: Frontier
     leaves: PhaseLeaves
     scale: float
+    subtrees: Subtrees | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +86,7 @@ def search_phases(
     accept: Callable[[Float64Array], bool],
     leaf: Callable[[int, Phases], bool],
     out_of_time: Callable[[], bool],
+    subtrees: Subtrees | None = None,
     paused: PausedPhases | None = None,
 ) -> SearchResult:
     """Exclude every target from the region, or find a point that reaches one.
@@ -98,26 +98,32 @@ def search_phases(
         leaf: told a target and imposed phases of a node that has nothing left to split and is still
             open; says whether it is excluded.
         out_of_time: says when to stop.
+        subtrees: hands some open nodes to programs; those that these leave open are split like any other.
         paused: an earlier search of the same bounds, which goes on and must not be used again.
     """
-    step = _Step(bounds, options, accept, leaf)
+    step = _Step(bounds, options, accept, leaf, subtrees)
     frontier, visited, found, late = Frontier(), 0, False, False
     if paused is None:
         roots = bounds.roots(torch.arange(len(bounds.targets), device=bounds.targets.rows.device))
         visited += len(roots)
         found = step.settle(roots, options.root, frontier)
         step.scale = max(0.0, -frontier.worst)
+        step.begin(frontier)
     else:
         frontier, step.leaves, step.scale = paused.frontier, paused.leaves, paused.scale
     while len(frontier) and not found:
         late = out_of_time()
         if late or frontier.num_bytes > options.max_bytes or step.stuck:
             break
-        new = children(bounds, frontier.pop_worst(options.batch).in_range(bounds.fast_targets.rows.dtype))
+        parents = frontier.pop_worst(options.batch)
+        parents, found = step.hand_over(parents)
+        if found or not len(parents):
+            continue
+        new = children(bounds, parents.in_range(bounds.fast_targets.rows.dtype))
         visited += len(new)
         found = step.settle(new, options.node, frontier)
     complete = not found and not len(frontier) and not step.stuck
-    rest = PausedPhases(frontier, step.leaves, step.scale) if late and not step.stuck else None
+    rest = PausedPhases(frontier, step.leaves, step.scale, subtrees) if late and not step.stuck else None
     return SearchResult(complete, found, visited, len(frontier), frontier.worst, step.leaves, rest)
 
 
@@ -130,15 +136,38 @@ class _Step:
         options: SearchOptions,
         accept: Callable[[Float64Array], bool],
         leaf: Callable[[int, Phases], bool],
+        subtrees: Subtrees | None,
     ) -> None:
         self.bounds = bounds
         self.options = options
         self.scale = 0.0
         self.accept = accept
         self.leaf = leaf
+        self.subtrees = subtrees
         self.sizes = {k: node.size for k, node in bounds.exact.network.graph}
         self.stuck = False
         self.leaves = PhaseLeaves(options.leaf_bytes)
+
+    def begin(self, frontier: Frontier) -> None:
+        """Tell the subtrees of the roots that are open."""
+        if self.subtrees is not None:
+            for block in frontier.blocks:
+                self.subtrees.begin(block)
+
+    def hand_over(self, nodes: Nodes) -> tuple[Nodes, bool]:
+        """The nodes that programs do not exclude, and whether one found a counterexample."""
+        if self.subtrees is None:
+            return nodes, False
+        self.subtrees.earn(2 * len(nodes))
+        kept = torch.ones_like(nodes.bound, dtype=torch.bool)
+        for k in self.subtrees.choose(nodes):
+            phases = self.bounds.open_exact.as_phases(nodes.phases[k], self.sizes)
+            answer = self.subtrees.settle(int(nodes.target[k]), phases)
+            if answer is Settled.REACHED:
+                return nodes, True
+            kept[k] = answer is Settled.OPEN
+            self.leaves.by_program += answer is Settled.EXCLUDED
+        return nodes.take(kept), False
 
     def settle(self, nodes: Nodes, options: NodeOptions, frontier: Frontier) -> bool:
         """Whether a counterexample turned up while the nodes were bounded."""

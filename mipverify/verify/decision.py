@@ -23,7 +23,7 @@ from mipverify.verify.problem import (
     optimise_planes,
 )
 from mipverify.verify.refining import few_below, refine_neurons, worth_refining
-from mipverify.verify.searching import decide_by_search
+from mipverify.verify.searching import PROGRAM_SIZE, decide_by_search
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
 SEARCH_SHARE = 0.8  # of the time given, before the program gets the rest
@@ -36,7 +36,6 @@ LP_SHARE = 0.2  # of the time left, for linear programs over the region, and aga
 # Of the time left: for the search, then for bounds of neurons by small searches, if it has not ended by then.
 TURNS = ((0.06, 0.4), (0.3, 0.5))
 SHORTEST_TURN = 4.0  # seconds of the search before that, if they are no more than half of the time left
-PROGRAM_SIZE = 300  # unstable neurons up to which a program is worth its time beside the search
 
 
 def worth_a_program(engine: Engine, problem: OpenProblem) -> bool:

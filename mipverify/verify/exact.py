@@ -88,10 +88,12 @@ def examine(
     time_limit: float,
     phases: Phases | None = None,
     bounds: NetworkBounds | None = None,
+    cut_share: float = CUT_SHARE,
 ) -> tuple[bool, SolveResult]:
     """Is one target excluded? The solver looks for a margin >= 0, and stops as soon as it has one.
 
-    `bounds` need to hold for the unsafe points of this target alone; by default those of the problem.
+    `bounds` need to hold for the unsafe points of this target alone; by default those of the problem. Of the
+    time, `cut_share` at most is for inequalities at the root.
     """
     encoding = encode(
         engine.network.graph,
@@ -105,7 +107,7 @@ def examine(
         encoding,
         enough=0.0,
         options=CutOptions(),
-        time_limit=CUT_SHARE * time_limit,
+        time_limit=cut_share * time_limit,
         seed=engine.options.seed,
     )
     if cut.interrupted or cut.bound > 0:  # the cost is minus the margin: nothing reaches 0
@@ -209,7 +211,7 @@ def _slack(engine: Engine, problem: OpenProblem) -> float:
 
 
 def _solve(engine: Engine, case: Case, encoding: Encoding, options: SolveOptions) -> SolveResult:
-    # The leaves of the search are linear programs: they do not change what is told of the query.
+    # The leaves and subtrees of the search have fewer binaries than the query, and do not hide its own.
     case.num_binaries = max(case.num_binaries or 0, encoding.program.num_binaries)
     settings = replace(options, threads=engine.options.threads, seed=engine.options.seed)
     result = engine.solver.solve(encoding.program, settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,18 +15,23 @@ from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array
 from mipverify.graph.size import num_products
 from mipverify.search.node_bounds import NodeBounds, NodeOptions
-from mipverify.search.phase_search import PausedPhases, Phases, SearchOptions, search_phases
+from mipverify.search.phase_search import PausedPhases, SearchOptions, search_phases
+from mipverify.search.subtrees import Phases, Settled, SubtreeOptions, Subtrees
 from mipverify.search.target_planes import NodePlanes, TargetPlanes, node_planes, shared_planes
 from mipverify.search.targets import targets_of
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
-from mipverify.verify.exact import examine, pass_on_interrupt
+from mipverify.verify.exact import CUT_SHARE, examine, pass_on_interrupt
 from mipverify.verify.polish import closest_in_linear_region
-from mipverify.verify.problem import OpenProblem
+from mipverify.verify.problem import OpenProblem, bound_outputs
 
 SECONDS_PER_LEAF = 10.0
+SUBTREES = SubtreeOptions()
+SECONDS_PER_SUBTREE = 1.0
+SUBTREE_CUT_SHARE = 0.5  # of that for inequalities at the root: they settle most subtrees that get settled
+PROGRAM_SIZE = 300  # unstable neurons up to which a program is worth its time beside the search
 # Unstable neurons from which on every node improves planes of its own: where they are that many, splits
 # alone close nothing, while below it cheap nodes are worth more than good ones.
 MANY = 500
@@ -33,7 +39,12 @@ MANY_PLANES = PlaneOptions(steps=(20, 200), decay=0.985, patience=20, negligible
 MANY_SEARCH = SearchOptions(node=NodeOptions(steps=20, rate=0.05, decay=0.95))
 # So does every node where all planes go over the input, whose box is exact, and that many numbers tell them.
 FLAT_NUMBERS = 1 << 13
-FLAT_SEARCH = SearchOptions(batch=256, node=NodeOptions(steps=10, rate=0.1))
+FLAT_SEARCH = SearchOptions(
+    batch=256,
+    node=NodeOptions(steps=10, rate=0.1),
+    finish=NodeOptions(steps=60, rate=0.1, decay=0.95),
+    almost=0.05,
+)
 NUMBERS = 1_000_000  # that move at the nodes of one batch
 PRODUCTS = 1 << 27  # of one pass over a batch of nodes, about
 FEWEST_NODES, MOST_NODES = 64, 2048  # in a batch
@@ -82,7 +93,7 @@ def decide_by_search(
             if not problem.polytopes:
                 case.exclude(problem.query.region.radius, problem.evidence)
                 return problem
-        stage = SearchStage(engine, case, problem)
+        stage = SearchStage(engine, case, problem, deadline)
         return _search(stage, stage.node_bounds(found), deadline)
 
 
@@ -92,7 +103,7 @@ def resume_search(engine: Engine, case: Case, radius: float, deadline: Deadline)
     if tree is None:
         return None
     with timed([case], Stage.SEARCH):
-        stage = SearchStage(engine, case, tree.problem)
+        stage = SearchStage(engine, case, tree.problem, deadline)
         stage.evidence = tree.evidence
         left = _search(stage, tree.bounds, deadline, tree.paused)
     case.close(Stage.SEARCH)
@@ -110,6 +121,7 @@ def _search(
         accept=stage.accept,
         leaf=stage.leaf,
         out_of_time=deadline.expired,
+        subtrees=stage.subtrees(bounds, paused),
         paused=paused,
     )
     case.nodes = (case.nodes or 0) + result.nodes
@@ -175,10 +187,13 @@ def exclude_by_planes(
 class SearchStage:
     """What the search asks of the rest: is this a counterexample, is this leaf excluded?"""
 
-    def __init__(self, engine: Engine, case: Case, problem: OpenProblem) -> None:
+    def __init__(
+        self, engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline | None = None
+    ) -> None:
         self.engine = engine
         self.case = case
         self.problem = problem
+        self.deadline = case.deadline() if deadline is None else deadline
         self.evidence = problem.evidence
 
     @property
@@ -205,16 +220,38 @@ class SearchStage:
             self.case.offer(found)
         return self.case.reached(query.region.radius)
 
+    def subtrees(self, bounds: NodeBounds, paused: PausedPhases | None = None) -> Subtrees | None:
+        """Programs for subtrees, where programs may be used and are small; those of a paused search go on."""
+        if self.engine.options.engine != "auto" or bounds.count > PROGRAM_SIZE:
+            return None
+        if paused is None or paused.subtrees is None:
+            return Subtrees(SUBTREES, self.subtree)
+        paused.subtrees.program = self.subtree
+        return paused.subtrees
+
+    def subtree(self, target: int, phases: Phases) -> Settled:
+        """A program over a node with open phases: a short one."""
+        if self._excludes(target, phases, SECONDS_PER_SUBTREE, SUBTREE_CUT_SHARE):
+            return Settled.EXCLUDED
+        return Settled.REACHED if self.case.reached(self.problem.query.region.radius) else Settled.OPEN
+
     def leaf(self, target: int, phases: Phases) -> bool:
         """Nothing is worth a split any more, and the leaf is still open: its program decides."""
-        limit = min(SECONDS_PER_LEAF, self.case.remaining())
+        return self._excludes(target, phases, SECONDS_PER_LEAF, CUT_SHARE)
+
+    @cached_property
+    def _bounded(self) -> OpenProblem:
+        return bound_outputs(self.engine, self.problem)
+
+    def _excludes(self, target: int, phases: Phases, seconds: float, cut_share: float) -> bool:
         excluded, result = examine(
             self.engine,
             self.case,
-            self.problem,
+            self._bounded,
             self.problem.polytopes[target],
             phases=phases,
-            time_limit=limit,
+            time_limit=min(seconds, self.deadline.remaining()),
+            cut_share=cut_share,
         )
         pass_on_interrupt(result)
         # The cost is minus the margin: a certified bound > 0 needs no trust in the solver.

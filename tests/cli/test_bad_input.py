@@ -140,6 +140,22 @@ def test_options_that_make_no_sense(invoke: Invoke, options: list[str], named: s
     assert named in refused(invoke, "certify", MLP, *options)
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ([], "--at-least"),
+        (["--eps", "0.1", "--at-least", "1"], "--at-least"),
+        (["--at-least", "11"], "11"),
+        (["--at-least", "0"], "0"),
+        (["--eps", "0.1", "--norm", "l0"], "l0"),
+        (["--eps", "0.1", "--fixed", "0"], "mask"),
+        (["--eps", "0.1", "--output", "y0 - y10 <= 1"], "y10"),
+    ],
+)
+def test_universal_questions_that_make_no_sense(invoke: Invoke, options: list[str], named: str) -> None:
+    assert named in refused(invoke, "universal", MLP, *options)
+
+
 @pytest.mark.parametrize(("options", "named"), [(["--radius", "-1"], "--radius"), (["--gap", "2"], "gap")])
 def test_options_of_distance_that_make_no_sense(invoke: Invoke, options: list[str], named: str) -> None:
     assert named in refused(invoke, "distance", MLP, *options)

@@ -24,6 +24,7 @@ from mipverify.problem.region import Ball, Polytope
 from mipverify.search.node_bounds import CHOICES, NodeBounds, NodeOptions
 from mipverify.search.nodes import Frontier, Nodes
 from mipverify.search.phase_search import Phases, SearchOptions, search_phases
+from mipverify.search.subtrees import Program, Settled, SubtreeOptions, Subtrees
 from mipverify.search.target_planes import NodePlanes, SharedPlanes, TargetPlanes
 from mipverify.search.targets import targets_of
 from tests.bounds.regions import exact_points, random_ball
@@ -154,8 +155,18 @@ def obeys(bounds: NodeBounds, graph: Graph, values: list[list[Fraction]], phases
     return True
 
 
+EVERY_NODE = SubtreeOptions(splits=1, levels=0.0, dear=1e-3, cheap=1e-3)
+
+
 def run(
-    bounds: NodeBounds, graph: Graph, ball: Ball, label: int, batch: int, *, pauses: bool = False
+    bounds: NodeBounds,
+    graph: Graph,
+    ball: Ball,
+    label: int,
+    batch: int,
+    *,
+    pauses: bool = False,
+    subtrees: Subtrees | None = None,
 ) -> tuple[bool, bool, int, int]:
     """(complete, found, nodes, leaves), with a leaf oracle that visits the linear regions of the whole ball.
 
@@ -187,6 +198,7 @@ def run(
             accept=accept,
             leaf=leaf,
             out_of_time=lambda moments=moments: next(moments, pauses),  # type: ignore[misc]
+            subtrees=subtrees,
             paused=paused,
         )
         nodes, paused = nodes + result.nodes, result.paused
@@ -214,6 +226,73 @@ def test_search_agrees_with_enumeration(seed: int, batch: int) -> None:
         assert margin > -1e-7
     if abs(margin) > 1e-6:
         assert complete or margin > 0  # whatever is safe is proven
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    batch=st.sampled_from([1, 3, 64]),
+    pauses=st.booleans(),
+    sure=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_search_with_programs_at_every_node_agrees_with_enumeration(
+    seed: int, batch: int, pauses: bool, sure: float
+) -> None:
+    """Programs that settle none, some or all of what they are asked; with none, nothing is changed."""
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng, kinds=("dense", "conv", "residual", "concat"), max_relus=6)
+    ball = random_ball(rng, graph.input_size, Norm.LINF)
+    label = int(rng.integers(graph.output_size))
+    unsafe = misclassification(graph.output_size, label)
+    margin = worst(linear_regions(graph, ball), ball, unsafe)
+    bounds = node_bounds(graph, ball, label)
+    asked: list[bytes] = []
+
+    def program(target: int, phases: Phases) -> Settled:
+        asked.append(bytes([target]) + b"".join(part.tobytes() for part in phases.values()))
+        if rng.random() >= sure:
+            return Settled.OPEN
+        largest = worst(linear_regions(graph, ball, phases), ball, [unsafe[target]])
+        return Settled.EXCLUDED if largest < 0 else Settled.REACHED
+
+    subtrees = Subtrees(EVERY_NODE, program)
+    complete, found, *counts = run(bounds, graph, ball, label, batch, pauses=pauses, subtrees=subtrees)
+    assert len(set(asked)) == len(asked) == subtrees.tried
+    if complete:
+        assert margin < 1e-7
+    if found:
+        assert margin > -1e-7
+    if abs(margin) > 1e-6:
+        assert complete or margin > 0
+    if not subtrees.excluded and not found:
+        assert run(bounds, graph, ball, label, batch) == (complete, found, *counts)
+
+
+def test_programs_are_tried_sparingly_and_more_often_where_they_succeed() -> None:
+    def nodes(count: int, depth: int, bound: float) -> Nodes:
+        phases = torch.zeros(count, 40, dtype=torch.int8)
+        phases[:, :depth] = 1
+        empty = torch.zeros(count, 0)
+        target = torch.zeros(count, dtype=torch.int64)
+        return Nodes(target, phases, *[empty] * 4, torch.full((count,), bound), target[:, None])
+
+    def tries(program: Program, depth: int, bound: float) -> int:
+        subtrees = Subtrees(SubtreeOptions(splits=4, levels=12, dear=1024, cheap=16), program)
+        subtrees.begin(nodes(1, 0, -1.0))
+        for _ in range(100):
+            subtrees.earn(128)
+            for _ in subtrees.choose(nodes(50, depth, bound)):
+                subtrees.settle(0, {})
+        return subtrees.tried
+
+    def in_vain(*_: object) -> Settled:
+        return Settled.OPEN
+
+    assert tries(in_vain, 8, -0.9) == 12
+    assert tries(lambda *_: Settled.EXCLUDED, 8, -0.9) > 500
+    assert tries(in_vain, 7, -0.9) == 0  # not now: one split later
+    assert tries(in_vain, 8, -0.1) == 0  # one more split will do
+    assert tries(in_vain, 8, -1.0) == 12  # splits gain nothing
 
 
 def test_search_is_deterministic_and_stops_in_time() -> None:

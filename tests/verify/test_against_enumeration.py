@@ -18,6 +18,7 @@ from mipverify.problem.region import Ball, Box
 from mipverify.runs.api import certify, minimal_distortion
 from mipverify.search.node_bounds import NodeBounds, NodeOptions
 from mipverify.search.phase_search import PausedPhases, SearchResult
+from mipverify.search.subtrees import Settled, SubtreeOptions
 from mipverify.verify import closing, decision, searching
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
@@ -130,6 +131,43 @@ def test_distance_is_exact_with_planes_at_every_node(monkeypatch: pytest.MonkeyP
         assert answer.upper >= distance - tolerance, seed
         closed += answer.closed
     assert closed >= 25
+
+
+def test_no_false_claim_with_programs_for_all_subtrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every node below a root goes to the solver, with whatever is open in it."""
+    monkeypatch.setattr(searching, "SUBTREES", SubtreeOptions(splits=1, levels=0.0, dear=1e-3, cheap=1e-3))
+    monkeypatch.setattr(decision, "splits_inputs", lambda _: False)
+    whole, answers = searching.SearchStage.subtree, list[Settled]()
+    search, idle = searching.search_phases, NodeOptions(steps=0)
+
+    def careless(bounds: NodeBounds, **rest: Any) -> SearchResult:
+        rest["options"] = replace(rest["options"], root=idle, node=idle, finish=idle)
+        return search(bounds, **(rest | {"accept": lambda _: False}))
+
+    monkeypatch.setattr(searching, "search_phases", careless)
+
+    def watched(stage: searching.SearchStage, target: int, phases: dict[int, Any]) -> Settled:
+        answers.append(whole(stage, target, phases))
+        return answers[-1]
+
+    monkeypatch.setattr(searching.SearchStage, "subtree", watched)
+    for seed in range(30_000, 30_060):
+        rng, network, ball, label = tiny(seed)
+        distance = true_distance(network.graph, ball, label, 0.0)
+        base = distance if 0 < distance < np.inf else 0.5
+        eps = float(base * rng.choice([0.9, 0.999, 1.001, 1.5]))
+        options = VerifyOptions(time_limit=60, attack=False, bounds="linear", engine="auto")
+        verdict = certify(
+            network, ball.center, label, eps=eps, norm=ball.norm, domain=ball.domain, options=options
+        )
+        tolerance = ORACLE_TOLERANCE * max(1.0, base)
+        if verdict.status is Status.VERIFIED:
+            assert distance > eps - tolerance, seed
+        if verdict.witness is not None:
+            assert exactly_unsafe(network, verdict, ball, label, 0.0), seed
+        assert verdict.lower <= distance + tolerance, seed
+        assert verdict.status is not Status.UNKNOWN, seed
+    assert {Settled.EXCLUDED, Settled.REACHED} <= set(answers)
 
 
 def test_distances_hold_when_searches_are_paused(monkeypatch: pytest.MonkeyPatch) -> None:

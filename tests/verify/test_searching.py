@@ -12,10 +12,13 @@ from mipverify.frontend.datasets import load_dataset
 from mipverify.frontend.network import load_network
 from mipverify.graph.graph import Graph, Node
 from mipverify.graph.operators import Dense, Input
+from mipverify.milp.result import SolveResult, Termination
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query, misclassification
 from mipverify.problem.region import Ball, Box
 from mipverify.search.phase_search import SearchOptions, search_phases
+from mipverify.search.subtrees import Settled
+from mipverify.verify import searching
 from mipverify.verify.case import Case
 from mipverify.verify.certificate import Evidence
 from mipverify.verify.deadline import Deadline
@@ -45,6 +48,57 @@ def test_smaller_networks_have_more_nodes_in_a_batch() -> None:
     assert counts[0] == MOST_NODES
     assert counts[-1] == FEWEST_NODES
     assert MOST_NODES > counts[1] > counts[2] > FEWEST_NODES
+
+
+def digits_stage(deadline: Deadline, engine: str = "auto") -> SearchStage:
+    ready = Engine(load_network(MODEL), VerifyOptions(time_limit=60, engine=engine))
+    data = load_dataset("digits", input_size=64)
+    x, label = data.inputs[1].reshape(-1), int(data.labels[1])
+    query = Query(Ball(x, 0.1, Norm.LINF, Box(np.zeros(64), np.ones(64))), misclassification(10, label))
+    case = Case(query=query, label=label, prediction=label, eps=0.1, gap=1e-4, limit=60.0)
+    problem = open_problem(ready, query, tuple(range(9)), Method.LINEAR, Deadline(60))
+    return SearchStage(ready, case, problem, deadline)
+
+
+@pytest.mark.parametrize(
+    ("excluded", "bound", "certified", "answer", "evidence"),
+    [
+        (True, 0.5, True, Settled.EXCLUDED, Evidence.BOUND_PROPAGATION),
+        (True, 0.5, False, Settled.EXCLUDED, Evidence.SOLVER_CLAIM),
+        (True, 0.0, True, Settled.EXCLUDED, Evidence.SOLVER_CLAIM),
+        (False, -1.0, False, Settled.OPEN, Evidence.BOUND_PROPAGATION),
+    ],
+)
+def test_a_subtree_rests_on_what_excluded_it(
+    monkeypatch: pytest.MonkeyPatch,
+    excluded: bool,
+    bound: float,
+    certified: bool,
+    answer: Settled,
+    evidence: Evidence,
+) -> None:
+    limits = []
+
+    def examined(*_: object, time_limit: float, **__: object) -> tuple[bool, SolveResult]:
+        limits.append(time_limit)
+        ended = Termination.CUTOFF if excluded else Termination.TIME_LIMIT
+        return excluded, SolveResult(ended, None, None, bound, 0, 0.0, "none", "", certified=certified)
+
+    monkeypatch.setattr(searching, "examine", examined)
+    stage = digits_stage(Deadline(0.25))
+    assert stage.subtree(0, {}) is answer
+    assert stage.evidence is evidence
+    assert 0 <= limits[0] <= 0.25
+
+
+def test_subtrees_go_to_programs_only_where_programs_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = digits_stage(Deadline(60))
+    bounds = stage.node_bounds(None)
+    assert stage.subtrees(bounds) is not None
+    monkeypatch.setattr(searching, "PROGRAM_SIZE", 0)
+    assert stage.subtrees(bounds) is None
+    monkeypatch.undo()
+    assert digits_stage(Deadline(60), "search").subtrees(bounds) is None
 
 
 @pytest.mark.parametrize("evidence", [Evidence.BOUND_PROPAGATION, Evidence.SOLVER_CLAIM])
