@@ -14,7 +14,7 @@ def summary(
     verified: int = 0, falsified: int = 0, unknown: int = 0, wrong: int = 0, errors: int = 0
 ) -> Summary:
     total = verified + falsified + unknown + wrong + errors
-    return Summary(total, verified, falsified, unknown, wrong, errors, {}, 0.0, 0.0, None, None)
+    return Summary(total, verified, falsified, unknown, wrong, errors, {}, {}, 0.0, 0.0, None, None)
 
 
 @pytest.mark.parametrize(

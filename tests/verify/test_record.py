@@ -74,6 +74,8 @@ def test_a_record_says_what_the_certificate_says() -> None:
             "replayed": True,
         },
         "certificate": None,
+        "holds_in_float32": None,
+        "margin": None,
         "error": None,
     }
 
