@@ -89,7 +89,7 @@ def tighten(
 
     Args:
         graph: the network.
-        query: region (linf or l1); of the unsafe set only which outputs count.
+        query: region (linf, l2 or l1); of the unsafe set only which outputs count.
         bounds: bounds of every node over the region.
         options: effort.
         deadline: seconds left.
@@ -132,7 +132,7 @@ def tighten_for_unsafe_points(
 
     Args:
         graph: the network.
-        query: region (linf or l1) and unsafe set.
+        query: region (linf, l2 or l1) and unsafe set.
         bounds: bounds of every node over the region, or over these points.
         polytope: position in the unsafe set.
         options: effort.

@@ -19,7 +19,7 @@ from mipverify.problem.region import Box
 from mipverify.verify.regions import Regions, whole_region
 
 Domain = tuple[float, float] | Box | None
-EXACT_NORMS = (Norm.LINF, Norm.L1, Norm.L0)
+EXACT_NORMS = tuple(Norm)
 ANY_OTHER_CLASS = Criterion()
 
 
@@ -42,7 +42,7 @@ def questions(
         xs: inputs in raw units, [samples, ...] with n values each.
         labels: the class to be kept, [samples]; None where a condition on outputs needs none.
         radius: of the closed ball; may be infinite where the domain is not.
-        norm: linf, l1 or l0. For l0 distances are numbers of changed pixels (all channels of a pixel are
+        norm: linf, l2, l1 or l0. For l0 distances are numbers of changed pixels (all channels of a pixel are
             one), and x is what the file reads: its float32 numbers.
         domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
         criterion: when outputs count as unsafe; by default where another class is reached.
