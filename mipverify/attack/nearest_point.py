@@ -16,6 +16,8 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from mipverify.graph.operators import Float64Array
 
 _ITERATIONS = 60
+_SLOW, _PLAIN = 0.7, 0.5  # shares of the complementarity gap: what a slow step leaves, a plain one aims at
+_START = 0.1  # slack times multiplier at first
 _BACK = 0.995  # share of the way to the border that a step may go
 
 
@@ -42,6 +44,7 @@ class _State:
     offset: Float64Array
     slacks: list[Float64Array]
     multipliers: list[Float64Array]
+    slow: bool = False
 
     def advance(
         self, step: float, moves: tuple[Float64Array, list[Float64Array], list[Float64Array]]
@@ -85,7 +88,8 @@ def nearest_point(
         return NearestPoint(offset, multipliers, converged=True)
     # Rows of length 1, and d in units of how far the most distant of them is.
     scaled, wanted = matrix[np.ix_(rows, free)] / size[rows, None], least[rows] / (size[rows] * unit)
-    state, converged = _solve(scaled, wanted, lower[free] / unit, upper[free] / unit, tolerance)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        state, converged = _solve(scaled, wanted, lower[free] / unit, upper[free] / unit, tolerance)
     multipliers[rows] = np.maximum(state.multipliers[0], 0.0) * unit / size[rows]
     offset[free] = np.clip(state.offset * unit, lower[free], upper[free])
     return NearestPoint(offset, multipliers, converged)
@@ -97,14 +101,16 @@ def _solve(
     """Where the iterations end, and whether that is a solution."""
     far = np.minimum(1.0, 0.5 * (upper - lower))
     start = np.clip(np.zeros_like(lower), lower + 0.1 * far, upper - 0.1 * far)
-    ones = [np.ones_like(least), np.ones_like(lower), np.ones_like(upper)]
-    state = _State(start, [np.maximum(matrix @ start - least, 1.0), start - lower, upper - start], ones)
+    slacks = [np.maximum(matrix @ start - least, 1.0), start - lower, upper - start]
+    state = _State(start, slacks, [_START / s for s in slacks])
     for _ in range(_ITERATIONS):
         wrong = _residuals(state, matrix, least, lower, upper)
         worst = max(float(np.abs(part).max(initial=0.0)) for part in wrong)
         if worst <= tolerance and state.mu * sum(s.size for s in state.slacks) <= tolerance:
             return state, True
-        if not np.isfinite(worst) or not _improve(state, matrix, wrong):
+        pull = matrix.T @ state.multipliers[0]
+        empty = float(np.where(pull > 0, pull * upper, pull * lower).sum()) < state.multipliers[0] @ least
+        if empty or not _improve(state, matrix, wrong):
             break
     return state, False
 
@@ -123,7 +129,7 @@ def _residuals(
 
 
 def _improve(state: _State, matrix: Float64Array, wrong: tuple[Float64Array, ...]) -> bool:
-    """One step, predictor and corrector; whether its linear system could be solved."""
+    """One step, predictor and corrector; False, and nothing done, where numbers get too large for it."""
     ratios = [m / s for m, s in zip(state.multipliers, state.slacks, strict=True)]
     diagonal = 1 + ratios[1] + ratios[2]
     system = (matrix / diagonal) @ matrix.T
@@ -159,8 +165,15 @@ def _improve(state: _State, matrix: Float64Array, wrong: tuple[Float64Array, ...
         for s, ds, m, dm in zip(state.slacks, affine[1], state.multipliers, affine[2], strict=True)
     ) / max(1, sum(s.size for s in state.slacks))
     centre = (ahead / mu) ** 3 * mu if mu > 0 else 0.0
-    corrected = moves([centre - ds * dm for ds, dm in zip(affine[1], affine[2], strict=True)])
+    # The correction may lead in circles: after a step that gained little comes a plain one.
+    second = [
+        np.zeros_like(ds) if state.slow else ds * dm for ds, dm in zip(affine[1], affine[2], strict=True)
+    ]
+    corrected = moves([(max(centre, _PLAIN * mu) if state.slow else centre) - part for part in second])
+    if not all(np.isfinite(part).all() for part in (corrected[0], *corrected[1], *corrected[2])):
+        return False
     state.advance(min(1.0, _BACK * _longest(state, corrected, limit=1 / _BACK)), corrected)
+    state.slow = state.mu > _SLOW * mu
     return True
 
 

@@ -39,17 +39,20 @@ class SquareBlock:
         """sq_i."""
         return [f"sq_{i}" for i in self.moves.features]
 
-    def tangents(self, point: Float64Array, *, short: float, width: int) -> UpperRows:
-        """Tangents of all squares that a point of the program misses by more than `short` altogether.
+    def tangents(self, point: Float64Array, *, share: float, width: int) -> UpperRows:
+        """Tangents at a point of the program of the squares that are too small there, if they are.
 
         Args:
             point: [columns].
-            short: squares may be too small by so much together, in units of `unit` squared.
+            share: of the sum of the true squares, by which their columns may fall short of it altogether.
             width: number of columns of the program.
         """
         moved, held = point[self.moves.columns], point[self.columns]
-        missing = np.square(moved) - held
-        wanted = np.flatnonzero(missing > short / max(1, missing.size))
+        true = np.square(moved)
+        missing = true - held
+        if true.sum() - held.sum() <= share * true.sum():
+            missing = np.zeros_like(missing)
+        wanted = np.flatnonzero(missing > share * true.sum() / (2 * max(1, missing.size)))
         rows, least = _tangent_rows(self.moves.columns[wanted], self.columns[wanted], moved[wanted], width)
         return UpperRows(-rows, -least)
 
