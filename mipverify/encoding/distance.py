@@ -27,7 +27,6 @@ from mipverify.encoding.affine import AffineForm, entry_rows
 from mipverify.encoding.program_draft import ProgramDraft, grouped_rows
 from mipverify.encoding.squares import encode_squares
 from mipverify.encoding.variables import Block, InputBlock, RadiusBlock, SupportBlock
-from mipverify.errors import QueryError
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.milp.scaling import power_of_two
 from mipverify.problem.norm import Norm
@@ -64,7 +63,8 @@ def encode_input(
 
     The formulations are derived in docs/mathematics.md, "Regions and distances". With `quadratic` an l2 ball
     is a quadratic constraint, and the cost of a distance is its square. Without, squares are held up by
-    tangents, the usual ones and those at the inputs `tangents_at`. With `relaxed`, binaries become continuous.
+    tangents, the usual ones and those at the inputs `tangents_at`. With `relaxed`, binaries become
+    continuous.
     """
     box = Box(region.center, region.center) if region.radius == 0 else region.box()
     below, above = _outward_difference(box, region.center)

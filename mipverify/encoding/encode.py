@@ -163,7 +163,7 @@ def encode(
             points beyond the ball, too (`SquareBlock.tangents` cuts them off).
 
     Raises:
-        QueryError: sizes that do not fit, no polytope, a norm without a linear encoding.
+        QueryError: sizes that do not fit, no polytope.
         MissingBoundError: an unstable neuron without finite bounds.
         SoundnessError: bounds that cross.
     """

@@ -97,7 +97,7 @@ def tighten(
         open_lp: opens the session that minimises over an LP; its bounds must be rigorous.
 
     Raises:
-        QueryError: sizes that do not fit, a norm without a linear encoding.
+        QueryError: sizes that do not fit.
         MissingBoundError: an unstable neuron without finite bounds.
         SoundnessError: the bounds leave no point of the region.
     """
@@ -141,7 +141,7 @@ def tighten_for_unsafe_points(
         open_lp: as for `tighten`.
 
     Raises:
-        QueryError: sizes that do not fit, no such polytope, a norm without a linear encoding.
+        QueryError: sizes that do not fit, no such polytope.
         MissingBoundError: an unstable neuron without finite bounds.
         SoundnessError: the given bounds cross.
     """

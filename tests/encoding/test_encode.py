@@ -104,8 +104,6 @@ def test_crossing_bounds_stop_everything() -> None:
         encode(FOUR, query(), replace(FOUR_BOUNDS, lower=low), objective=Objective.DECIDE)
 
 
-
-
 def test_questions_that_do_not_fit_are_refused() -> None:
     for wrong in ((), (1,), (-1,)):
         with pytest.raises(QueryError, match="polytopes"):
