@@ -6,7 +6,8 @@ never holds less than the region.
 
 - linf: \(d\) in its box; for a distance also \(-\rho \le d_i \le \rho\), and \(\sigma \rho\) is the cost.
 - l2, where quadratic programs are wanted: \(\sum_i d_i^2 \le (\text{radius} / \sigma)^2\), and
-  \(\sigma^2 \sum_i d_i^2\) is the cost of a distance: its square.
+  \(\sigma^2 \sum_i d_i^2\) is the cost of a distance: its square. Elsewhere tangents of the squares
+  (`squares.py`).
 - l1: \(d = p - n\) with \(p, n \ge 0\) and \(\sum_i p_i + n_i \le \text{radius} / \sigma\); the sum is the
   cost of a distance. (\(p_i n_i = 0\) is not needed: a larger sum only excludes the point,
   it never admits another.)
@@ -16,6 +17,7 @@ never holds less than the region.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +25,8 @@ from scipy import sparse
 
 from mipverify.encoding.affine import AffineForm, entry_rows
 from mipverify.encoding.program_draft import ProgramDraft, grouped_rows
+from mipverify.encoding.squares import encode_squares
 from mipverify.encoding.variables import Block, InputBlock, RadiusBlock, SupportBlock
-from mipverify.errors import QueryError
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.milp.scaling import power_of_two
 from mipverify.problem.norm import Norm
@@ -38,7 +40,7 @@ class EncodedInput:
     Attributes:
         form: the input a as an affine form, [n].
         blocks: its columns.
-        cost: D(x, a) as a cost over the columns so far; empty unless a distance was asked for.
+        cost: D(x, a), for l2 its square, over the columns so far; empty unless a distance was asked for.
         squares: for a quadratic program in l2, the coefficients of the squares of the columns in D(x, a)^2.
     """
 
@@ -55,18 +57,15 @@ def encode_input(
     with_distance: bool,
     quadratic: bool = False,
     relaxed: bool = False,
+    tangents_at: Sequence[Float64Array] = (),
 ) -> EncodedInput:
     """Add the columns and rows of `region`; `with_distance` also those of D(x, a).
 
     The formulations are derived in docs/mathematics.md, "Regions and distances". With `quadratic` an l2 ball
-    is a quadratic constraint, and the cost of a distance is its square. With `relaxed`, binaries become
+    is a quadratic constraint, and the cost of a distance is its square. Without, squares are held up by
+    tangents, the usual ones and those at the inputs `tangents_at`. With `relaxed`, binaries become
     continuous.
-
-    Raises:
-        QueryError: the norm has no exact linear encoding.
     """
-    if region.norm is Norm.L2 and not quadratic:
-        raise QueryError(f"norm {region.norm} cannot be encoded exactly yet: choose linf, l1 or l0")
     box = Box(region.center, region.center) if region.radius == 0 else region.box()
     below, above = _outward_difference(box, region.center)
     free = np.flatnonzero(below < above)  # x lies in the box, so a feature of no width is fixed at x
@@ -84,6 +83,9 @@ def encode_input(
         ranges = (below[free] / unit, above[free] / unit)
         support, cost = _encode_support(draft, region, moves, ranges, relaxed=relaxed)
         return EncodedInput(form, (*blocks, *support), cost)
+    if region.norm is Norm.L2:
+        squares, cost = encode_squares(draft, region, moves, tangents_at)
+        return EncodedInput(form, (moves, squares), cost if with_distance else np.empty(0))
     if not with_distance:
         return EncodedInput(form, blocks, np.empty(0))
     radius = _encode_radius(draft, columns, free, below[free] / unit, above[free] / unit)

@@ -57,8 +57,8 @@ class Encoding:
     """A program and the meaning of its columns.
 
     Attributes:
-        program: the program; its cost is 0 (decide), the distance D(x, a) in input units (closest), or
-            minus the margin in output units (worst).
+        program: the program; its cost is 0 (decide), the distance D(x, a) in input units, for l2 its square
+            (closest), or minus the margin in output units (worst).
         variables: what its columns stand for.
         graph, query, objective: what was encoded.
         polytopes: positions in `query.unsafe` of the encoded polytopes.
@@ -138,12 +138,13 @@ def encode(
     relaxed: bool = False,
     substitute_up_to: float = inf,
     quadratic: bool = False,
+    tangents_at: Sequence[Float64Array] = (),
 ) -> Encoding:
     """The mixed-integer program of a query.
 
     Args:
         graph: the network.
-        query: region (linf, l1 or l0) and unsafe set.
+        query: region and unsafe set.
         bounds: bounds of every node over the region.
         objective: decide, closest or worst.
         polytopes: positions in `query.unsafe` of the polytopes that count; None for all of them, jointly.
@@ -158,9 +159,11 @@ def encode(
             substituted; longer ones get a column of their own.
         quadratic: an l2 ball becomes a quadratic constraint, an l2 distance a quadratic cost (its square):
             for solvers of MIQP and MIQCP.
+        tangents_at: for l2, inputs [n] at whose displacements squares get a tangent. A program in l2 holds
+            points beyond the ball, too (`SquareBlock.tangents` cuts them off).
 
     Raises:
-        QueryError: sizes that do not fit, no polytope, a norm without a linear encoding.
+        QueryError: sizes that do not fit, no polytope.
         MissingBoundError: an unstable neuron without finite bounds.
         SoundnessError: bounds that cross.
     """
@@ -179,6 +182,7 @@ def encode(
         with_distance=objective is Objective.CLOSEST,
         quadratic=quadratic,
         relaxed=relaxed,
+        tangents_at=tangents_at,
     )
     blocks: list[Block] = list(source.blocks)
     network = NetworkEncoder(draft, graph, bounds, phases or {}, substitute_up_to, relaxed)

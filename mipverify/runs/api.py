@@ -148,7 +148,7 @@ def certify_batch(
         xs: inputs in raw units, [samples, ...] with n values each.
         labels: the class to be kept, [samples]; needed unless a condition on outputs names none.
         eps: radius of the closed ball, in raw input units; None for all of a box or a perturbation.
-        norm: linf, l1, or l0 (the number of changed pixels, all channels of a pixel at once).
+        norm: linf, l2, l1, or l0 (the number of changed pixels, all channels of a pixel at once).
         targets: classes that count as wrong; None for all but the label.
         alpha: margin by which a target must win.
         reading: `label` if a target must beat the label, `argmax` if it must beat every other class.
@@ -237,7 +237,7 @@ def distance_batch(
         network: from `mipverify.load`.
         xs: inputs in raw units, [samples, ...] with n values each.
         labels: the class to be kept, [samples]; needed unless a condition on outputs names none.
-        norm: linf, l1, or l0 (the number of changed pixels, all channels of a pixel at once).
+        norm: linf, l2, l1, or l0 (the number of changed pixels, all channels of a pixel at once).
         radius: nothing beyond this distance is searched; infinity for the whole domain.
         targets: classes that count as wrong; None for all but the label.
         alpha: margin by which a target must win.

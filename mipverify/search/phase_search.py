@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mipverify.graph.operators import Float64Array
 from mipverify.search.branching import children
+from mipverify.search.l2_leaves import best_multipliers
 from mipverify.search.node_bounds import Attained, NodeBounds, NodeOptions
 from mipverify.search.nodes import Frontier, Nodes
 from mipverify.search.phase_leaves import MOST_BYTES, PhaseLeaves
@@ -185,11 +186,25 @@ class _Step:
         if self.accept(_promising(attained, ~closed)):
             return True
         splittable = still.choices[:, 0] >= 0
-        for target, phases in zip(still.target[~splittable].tolist(), still.phases[~splittable], strict=True):
-            imposed = self.bounds.open_exact.as_phases(phases, self.sizes)
-            self.stuck = self.stuck or not self.leaf(target, imposed)
-            self.leaves.by_program += not self.stuck
+        for place in (~splittable).nonzero().squeeze(1):
+            if self._end(still.take(place[None])):
+                return True
         frontier.add(still.take(splittable).in_range(torch.float16))
+        return False
+
+    def _end(self, leaf: Nodes) -> bool:
+        """Close a node that has nothing left to split; whether a counterexample turned up on the way."""
+        best = best_multipliers(self.bounds, leaf)
+        if best is not None:
+            node, point = best
+            if bool(self.bounds.certify(node)):
+                self.leaves.add(node)
+                return False
+            if self.accept(point[None]):
+                return True
+        imposed = self.bounds.open_exact.as_phases(leaf.phases[0], self.sizes)
+        self.stuck = self.stuck or not self.leaf(int(leaf.target), imposed)
+        self.leaves.by_program += not self.stuck
         return False
 
     def _improve(self, nodes: Nodes, options: NodeOptions) -> tuple[Nodes, Attained]:

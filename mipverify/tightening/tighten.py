@@ -89,7 +89,7 @@ def tighten(
 
     Args:
         graph: the network.
-        query: region (linf or l1); of the unsafe set only which outputs count.
+        query: region (linf, l2 or l1); of the unsafe set only which outputs count.
         bounds: bounds of every node over the region.
         options: effort.
         deadline: seconds left.
@@ -97,7 +97,7 @@ def tighten(
         open_lp: opens the session that minimises over an LP; its bounds must be rigorous.
 
     Raises:
-        QueryError: sizes that do not fit, a norm without a linear encoding.
+        QueryError: sizes that do not fit.
         MissingBoundError: an unstable neuron without finite bounds.
         SoundnessError: the bounds leave no point of the region.
     """
@@ -132,7 +132,7 @@ def tighten_for_unsafe_points(
 
     Args:
         graph: the network.
-        query: region (linf or l1) and unsafe set.
+        query: region (linf, l2 or l1) and unsafe set.
         bounds: bounds of every node over the region, or over these points.
         polytope: position in the unsafe set.
         options: effort.
@@ -141,7 +141,7 @@ def tighten_for_unsafe_points(
         open_lp: as for `tighten`.
 
     Raises:
-        QueryError: sizes that do not fit, no such polytope, a norm without a linear encoding.
+        QueryError: sizes that do not fit, no such polytope.
         MissingBoundError: an unstable neuron without finite bounds.
         SoundnessError: the given bounds cross.
     """

@@ -51,7 +51,6 @@ def values_over_region(
     """The values of `neurons` (ascending) of `node`, over the network up to there.
 
     Raises:
-        QueryError: a norm without a linear encoding.
         MissingBoundError: an unstable neuron without finite bounds.
         SoundnessError: bounds that cross.
     """

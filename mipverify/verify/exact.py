@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import ceil
 
 import numpy as np
@@ -11,14 +12,17 @@ from mipverify.attack.replay import replay
 from mipverify.bounds.network_bounds import NetworkBounds
 from mipverify.encoding.encode import Encoding, Objective, Phases, encode
 from mipverify.milp.result import SolveResult, Termination
+from mipverify.problem.norm import Norm
 from mipverify.problem.witness import Witness
 from mipverify.solvers.solver import SolveOptions
 from mipverify.tightening.root_cuts import CutOptions, RootCuts, add_root_cuts
+from mipverify.tightening.tangents import TangentOptions, add_root_tangents
 from mipverify.verify.aims import Aims
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
+from mipverify.verify.exact_l2 import solve_in_rounds, takes_squares
 from mipverify.verify.polish import closest_in_linear_region, deepest_in_linear_region
 from mipverify.verify.problem import OpenProblem
 
@@ -103,29 +107,32 @@ def examine(
         polytopes=(polytope,),
         phases=phases,
     )
+    deadline, seed = Deadline(time_limit), engine.options.seed
+    root = add_root_tangents(encoding, options=TangentOptions(), time_limit=CUT_SHARE * time_limit, seed=seed)
     cut = add_root_cuts(
-        encoding,
+        root.encoding,
         enough=0.0,
         options=CutOptions(),
         time_limit=cut_share * time_limit,
-        seed=engine.options.seed,
+        seed=seed,
     )
     if cut.interrupted or cut.bound > 0:  # the cost is minus the margin: nothing reaches 0
         return cut.bound > 0, _result_of(cut, engine)
-    encoding = replace(encoding, program=cut.program)
-    time_limit = max(0.0, time_limit - cut.seconds)
+    encoding = replace(root.encoding, program=cut.program)
     slack = _slack(engine, problem)
     # The cost is minus the margin: a cost >= slack for every point of the program, which holds every unsafe
     # one, means a margin <= -slack for all of them: there are none.
-    options = SolveOptions(time_limit=time_limit, cutoff=slack, target=0.0)
-    result = _solve(engine, case, encoding, options)
+    options = SolveOptions(time_limit=deadline.remaining(), cutoff=slack, target=0.0)
+
+    def offer(encoding: Encoding, result: SolveResult) -> bool:
+        if result.objective is not None and result.objective <= slack:
+            case.offer(_witness_from(engine, case, problem, encoding, result))
+        return case.reached(problem.query.region.radius)
+
+    result = solve_in_rounds(partial(_solve, engine, case), encoding, options, offer=offer)
     if result.termination in (Termination.CUTOFF, Termination.INFEASIBLE):
         return True, result
-    if result.termination is Termination.OPTIMAL and result.dual_bound >= slack / 2:
-        return True, result
-    if result.point is not None and result.objective is not None and result.objective <= slack:
-        case.offer(_witness_from(engine, case, problem, encoding, result))
-    return False, result
+    return result.termination is Termination.OPTIMAL and result.dual_bound >= slack / 2, result
 
 
 def _result_of(cut: RootCuts, engine: Engine) -> SolveResult:
@@ -142,33 +149,57 @@ def close_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> None:
     The solver is told that only points closer than the known witness are wanted; when there is none,
     the witness is the closest one up to the gap.
     """
-    graph = engine.network.graph
-    case.num_unstable = problem.bounds.num_unstable(graph)
-    radius = problem.query.region.radius
+    case.num_unstable = problem.bounds.num_unstable(engine.network.graph)
+    region = problem.query.region
+    # The cost of a distance in l2 is its square.
+    power = 2 if region.norm is Norm.L2 else 1
     with timed([case], Stage.MIP):
-        encoding = encode(
-            graph, problem.query, problem.bounds, objective=Objective.CLOSEST, polytopes=problem.polytopes
-        )
         # A share of the gap is left for the solver's tolerances and the rounding of the witness.
-        norm, cutoff = problem.query.region.norm, None
+        cutoff = None
         if case.witness is not None:
-            cutoff = case.upper - 0.5 if norm.counts else case.upper * (1 - case.gap / 4)
-        result = _solve(
-            engine,
-            case,
-            encoding,
-            SolveOptions(time_limit=case.remaining(), cutoff=cutoff, relative_gap=case.gap / 4),
-        )
-        if norm.counts:
-            claimed = _claimed_count(result, radius=radius)
+            below = case.upper - 0.5 if region.norm.counts else case.upper * (1 - case.gap / 4)
+            cutoff = below**power
+        options = SolveOptions(time_limit=case.remaining(), cutoff=cutoff, relative_gap=power * case.gap / 4)
+        result = _solve_closest(engine, case, problem, options)
+        if region.norm.counts:
+            claimed = _claimed_count(result, radius=region.radius)
         else:
-            reach = problem.query.region.reach()
-            claimed = _claimed_distance(result, radius=radius, reach=reach, cutoff=cutoff)
+            reach, limit = region.reach() ** power, region.radius**power
+            claimed = _claimed_distance(result, radius=limit, reach=reach, cutoff=cutoff)
+            claimed = region.radius if claimed >= limit else claimed ** (1 / power)
         case.raise_lower(claimed, Evidence.SOLVER_CLAIM)
-        if result.point is not None:
-            case.offer(_witness_from(engine, case, problem, encoding, result))
     case.close(Stage.MIP)
     pass_on_interrupt(result)
+
+
+def _solve_closest(engine: Engine, case: Case, problem: OpenProblem, options: SolveOptions) -> SolveResult:
+    """Minimise the distance; points go to the case."""
+    in_l2 = problem.query.region.norm is Norm.L2
+    deadline = Deadline(options.time_limit)
+    encoding = encode(
+        engine.network.graph,
+        problem.query,
+        problem.bounds,
+        objective=Objective.CLOSEST,
+        polytopes=problem.polytopes,
+        quadratic=in_l2 and takes_squares(engine),
+        tangents_at=() if case.witness is None else (case.witness.point,),
+    )
+    encoding = add_root_tangents(
+        encoding,
+        options=TangentOptions(),
+        time_limit=CUT_SHARE * deadline.remaining(),
+        seed=engine.options.seed,
+    ).encoding
+
+    def offer(encoding: Encoding, result: SolveResult) -> bool:
+        case.offer(_witness_from(engine, case, problem, encoding, result))
+        # Closer points than the new witness are of no interest any more.
+        good = options.relative_gap * case.upper**2
+        return in_l2 and case.upper**2 - result.dual_bound <= good
+
+    options = replace(options, time_limit=deadline.remaining())
+    return solve_in_rounds(partial(_solve, engine, case), encoding, options, offer=offer)
 
 
 def pass_on_interrupt(result: SolveResult) -> None:

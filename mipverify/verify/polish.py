@@ -17,11 +17,13 @@ from mipverify.bounds.network_bounds import NetworkBounds
 from mipverify.encoding.encode import Encoding, Objective, encode, phases_at
 from mipverify.graph.evaluate import activations
 from mipverify.graph.operators import Float64Array
+from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.problem.witness import Witness
 from mipverify.solvers.solver import SolveOptions
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
+from mipverify.verify.polish_l2 import closest_in_l2, nearest_unsafe
 
 Phases = dict[int, NDArray[np.int8]]
 SECONDS_PER_LP = 10.0
@@ -38,6 +40,8 @@ def closest_in_linear_region(
     """A witness at most as far as the given one: closest in its linear region, then in its neighbours."""
     best = witness
     deadline = Deadline(SHARE * deadline.remaining())
+    if query.region.norm is Norm.L2:
+        return closest_in_l2(engine, query, witness, deadline)
     for _ in range(MAX_ROUNDS):
         if deadline.expired():
             break
@@ -66,7 +70,12 @@ def _improve(
 def deepest_in_linear_region(
     engine: Engine, query: Query, bounds: NetworkBounds, point: Float64Array, deadline: Deadline
 ) -> Witness | None:
-    """The point of largest margin in the linear region of `point`, replayed; None if that fails too."""
+    """The point of largest margin in the linear region of `point`, replayed; None if that fails too.
+
+    For l2, whose ball is no linear program, the closest unsafe point instead.
+    """
+    if query.region.norm is Norm.L2:
+        return nearest_unsafe(engine, query, point, deadline)
     phases = phases_at(engine.network.graph, point)
     margins = [float(p.margin(engine.network(point[None]))[0]) for p in query.unsafe]
     target = int(np.argmax(margins))

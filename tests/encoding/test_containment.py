@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mipverify.encoding.encode import Encoding, Objective, encode
+from mipverify.encoding.squares import SquareBlock
 from mipverify.encoding.variables import (
     Block,
     InputBlock,
@@ -27,6 +28,7 @@ from mipverify.encoding.variables import (
 )
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.problem.norm import Norm
+from mipverify.tightening.tangents import squares_of, with_rows
 from tests.bounds.regions import exact_points
 from tests.encoding.tiny_queries import TinyQuery, bounds_of, tiny_query
 from tests.oracles.exact_values import exact_values
@@ -69,6 +71,8 @@ def _exact_block(
             return steps if sign == 0 else [max(sign * step, Fraction(0)) for step in steps]
         case RadiusBlock(unit=unit):
             return [max(abs(p - c) for p, c in zip(a, center, strict=True)) / Fraction(unit)]
+        case SquareBlock(moves=moves):
+            return [step**2 for step in _exact_block(encoding, moves, a, values, margins)]
         case ValueBlock(node=node, neurons=neurons, shift=shift, unit=unit):
             return [
                 (values[node][i] - Fraction(s)) / Fraction(u)
@@ -121,7 +125,8 @@ def check_contains(encoding: Encoding, columns: Vector, program: MixedIntegerPro
 def exact_query(rng: np.random.Generator) -> TinyQuery:
     """A query whose radius is one of the awkward ones half of the time."""
     radius = float(rng.choice([1e-9, 1e-3, 0.1, 1 / 3])) if rng.random() < 0.5 else None
-    return tiny_query(rng, weight_scale=bool(rng.integers(2)), radius=radius)
+    norm = Norm(rng.choice([Norm.LINF, Norm.L1, Norm.L2]))
+    return tiny_query(rng, norm=norm, weight_scale=bool(rng.integers(2)), radius=radius)
 
 
 @given(seed=SEEDS)
@@ -136,7 +141,14 @@ def test_exact_points_satisfy_the_program(seed: int) -> None:
         tiny.bounds,
         objective=objective,
         substitute_up_to=float(rng.choice([0.0, np.inf])),
+        tangents_at=(rng.random(tiny.graph.input_size),),
     )
+    squares = squares_of(encoding)
+    if squares is not None:  # whatever point a tangent is made at, it holds everywhere
+        rows = squares.tangents(
+            rng.normal(size=encoding.program.num_columns), share=0.0, width=encoding.program.num_columns
+        )
+        encoding = with_rows(encoding, rows)
     for a in exact_points(rng, tiny.query.region, 6):
         margins = exact_margins(encoding, exact_values(tiny.graph, a)[tiny.graph.output])
         if objective is Objective.WORST or max(margins) >= 0:

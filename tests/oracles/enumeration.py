@@ -1,7 +1,8 @@
 """Minimum distortion, worst margin and feasibility of a tiny network, by visiting all of its linear regions.
 
 Every ReLU is tried in both phases and every max-pooling window with every winner; inside one pattern the
-network is one affine map, so each question is a linear program in (a, t, rho) with t_i >= |a_i - x_i|.
+network is one affine map, so each question is a linear program in (a, t, rho) with t_i >= |a_i - x_i|, or for
+distances in l2 one of least squares.
 Written in raw input coordinates with dense matrices, sharing nothing with the encoding.
 """
 
@@ -20,6 +21,7 @@ from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array, MaxPool, Relu
 from mipverify.problem.norm import Norm
 from mipverify.problem.region import Ball, Polytope
+from tests.oracles.nearest import nearest
 
 Value = tuple[Float64Array, Float64Array]  # (W, b): the value W a + b
 Phases = Mapping[int, NDArray[np.int8]]
@@ -35,7 +37,10 @@ class Cell:
 
 
 def linear_regions(graph: Graph, ball: Ball, phases: Phases | None = None) -> list[Cell]:
-    """All linear regions of the network that meet the ball (and obey the imposed `phases`)."""
+    """All linear regions of the network that meet the ball (and obey the imposed `phases`).
+
+    For l2 those that meet the box around the ball.
+    """
     n = graph.input_size
     start = (np.eye(n), np.zeros(n))
     return list(_descend(graph, ball, phases or {}, 1, [start], np.zeros((0, n)), np.zeros(0)))
@@ -183,7 +188,11 @@ def closest(cells: Sequence[Cell], ball: Ball, polytopes: Sequence[Polytope], *,
         for polytope in polytopes:
             rows = np.vstack([cell.rows, -polytope.matrix @ weight])
             limits = np.concatenate([cell.limits, polytope.matrix @ bias - polytope.offset + slack])
-            found = _solve(ball, rows, limits, cost)
+            if ball.norm is Norm.L2:
+                found = nearest(rows, limits, ball.center, ball.domain)
+                found = None if found is not None and found[0] > ball.radius else found
+            else:
+                found = _solve(ball, rows, limits, cost)
             best = min(best, inf if found is None else found[0])
     return best
 

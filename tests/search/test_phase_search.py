@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -28,7 +29,7 @@ from mipverify.search.subtrees import Program, Settled, SubtreeOptions, Subtrees
 from mipverify.search.target_planes import NodePlanes, SharedPlanes, TargetPlanes
 from mipverify.search.targets import targets_of
 from tests.bounds.regions import exact_points, random_ball
-from tests.oracles.enumeration import linear_regions, worst
+from tests.oracles.enumeration import closest, linear_regions, worst
 from tests.oracles.exact_values import exact_values
 from tests.random_networks import KINDS, random_graph
 
@@ -75,7 +76,9 @@ def random_planes(rng: np.random.Generator, state: PropagationState, targets: in
 
 
 @settings(max_examples=80, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), norm=st.sampled_from([Norm.LINF, Norm.L1]), joint=st.booleans())
+@given(
+    seed=st.integers(0, 2**32 - 1), norm=st.sampled_from([Norm.LINF, Norm.L1, Norm.L2]), joint=st.booleans()
+)
 def test_closed_nodes_hold_no_unsafe_point(seed: int, norm: Norm, joint: bool) -> None:
     """Any phases, slopes, planes and multipliers whatsoever: what `certify` closes is empty, exactly."""
     rng = np.random.default_rng(seed)
@@ -207,6 +210,43 @@ def run(
             return result.complete, result.found, nodes, leaves
         assert result.open > 0
         assert not result.complete
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_leaves_over_l2_balls_are_closed_by_their_multipliers(seed: int) -> None:
+    """A ball a little smaller than the distance of the closest unsafe point: no leaf needs a program."""
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng, kinds=("dense", "conv", "residual", "concat"), max_relus=6)
+    ball = replace(random_ball(rng, graph.input_size, Norm.L2), radius=10.0)
+    label = int(rng.integers(graph.output_size))
+    distance = closest(linear_regions(graph, ball), ball, misclassification(graph.output_size, label))
+    if not 1e-4 < distance < 5:
+        return
+    for share in (0.9999, 1.0001):
+        asked: list[int] = []
+
+        def refuse(target: int, _: Phases, asked: list[int] = asked) -> bool:
+            asked.append(target)
+            return False
+
+        region = replace(ball, radius=share * distance)
+
+        def accept(points: Float64Array, region: Ball = region) -> bool:
+            outputs = TorchNetwork(graph)(torch.tensor(points)).numpy()
+            inside = np.array([region.contains(point) for point in points])
+            margins = np.max([p.margin(outputs) for p in misclassification(graph.output_size, label)], axis=0)
+            return bool((inside & (margins >= 0)).any())
+
+        result = search_phases(
+            node_bounds(graph, region, label),
+            options=SearchOptions(batch=4),
+            accept=accept,
+            leaf=refuse,
+            out_of_time=lambda: False,
+        )
+        assert result.complete == (share < 1)
+        assert share > 1 or not asked
 
 
 @settings(max_examples=40, deadline=None)

@@ -42,7 +42,7 @@ def tiny(seed: int) -> tuple[np.random.Generator, Network, Ball, int]:
         if rng.random() < 0.7
         else Box(np.full(size, -2.0), np.full(size, 3.0))
     )
-    norm = Norm.LINF if seed % 2 else Norm.L1
+    norm = (Norm.LINF, Norm.L1, Norm.L2)[seed % 3]
     center = rng.random(size).astype(np.float32).astype(np.float64)
     label = int(np.argmax(network.run(center[None])[0]))
     return rng, network, Ball(center, np.inf, norm, domain), label
