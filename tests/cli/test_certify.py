@@ -86,6 +86,7 @@ def test_the_run_folder_says_what_was_asked_and_found(invoke: Invoke, tmp_path: 
         "radius": "inf",
         "criterion": {"reading": "label", "targets": None, "alpha": 0.0},
         "domain": [0.0, 1.0],
+        "region": None,
     }
     assert manifest["network"]["digest"] == mipverify.load(MLP).digest
     assert manifest["options"]["seed"] == 3

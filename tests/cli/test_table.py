@@ -56,7 +56,9 @@ def test_a_line_says_what_the_record_says(record: Record, words: str) -> None:
 
 
 def accuracy(verified: int, unknown: int, total: int) -> str:
-    summary = Summary(total, verified, total - verified - unknown, unknown, 0, 0, {}, {}, 0.0, 0.0, None, None)
+    summary = Summary(
+        total, verified, total - verified - unknown, unknown, 0, 0, {}, {}, 0.0, 0.0, None, None
+    )
     lines = summary_lines(summary, eps=0.1, planned=total, labelled=True)
     [line] = [line for line in lines if line.startswith("certified")]
     return line

@@ -15,7 +15,7 @@ from mipverify.verify.summary import summarise
 # The published order of the keys.
 KEYS = """
     index label prediction status norm eps criterion lower_bound upper_bound gap target decided_by evidence
-    num_relus num_unstable num_binaries nodes seconds counterexample certificate error
+    num_relus num_unstable num_binaries nodes seconds counterexample certificate holds_in_float32 margin error
 """.split()  # noqa: SIM905
 
 
