@@ -23,7 +23,7 @@ from mipverify.verify.problem import (
     optimise_planes,
 )
 from mipverify.verify.refining import few_below, refine_neurons, worth_refining
-from mipverify.verify.searching import PROGRAM_SIZE, decide_by_search
+from mipverify.verify.searching import PROGRAM_SIZE, decide_by_search, is_flat
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
 
 SEARCH_SHARE = 0.8  # of the time given, before the program gets the rest
@@ -67,7 +67,8 @@ def glance(engine: Engine, case: Case, problem: OpenProblem) -> OpenProblem:
     if engine.strongest_bounds >= Method.OPTIMISED:
         problem = _strengthen(engine, case, problem, optimise_outputs, whole)
         if _searches(engine) and _undecided(case, problem):
-            problem = _search(engine, case, problem, Deadline(min(GLANCE, whole.seconds / 4)))
+            part = Deadline(min(GLANCE, whole.seconds / 4))
+            problem = _search(engine, case, problem, part, planes=is_flat(problem))
     return problem
 
 
