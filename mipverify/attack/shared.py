@@ -1,13 +1,14 @@
 """Which perturbation fools many samples at once? Gradient ascent on one d for all of them.
 
-Each item raises the margins of the m samples that are closest to being fooled, for its own m: those who want
-all of them spread their d over samples that a smaller m would give up.
+Each item raises the margins of a set of samples: those that are closest to being fooled, for every m, and
+sets drawn at random, since what is close at first need not go together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -32,16 +33,18 @@ class SharedAttackOptions:
     Attributes:
         steps: gradient steps.
         starts: random starts for each number of samples, besides 0.
+        sets: samples sets that are attacked besides: all pairs if there are not more, else sets at random.
         keep: perturbations returned.
     """
 
     steps: int = 60
     starts: int = 3
+    sets: int = 48
     keep: int = 8
 
     def __post_init__(self) -> None:
         """Refuse settings that make no sense."""
-        if min(self.steps, self.keep) < 1 or self.starts < 0:
+        if min(self.steps, self.keep) < 1 or min(self.starts, self.sets) < 0:
             raise QueryError("the shared attack needs at least one step and one result")
 
 
@@ -89,7 +92,11 @@ def attack_shared(
     low, up = (network.tensor(side) for side in (region.box().lower, region.box().upper))
     first = _starts(network, query, options.starts, seed, starts)
     numbers = torch.tensor(list(wanted), device=network.device).repeat_interleave(len(first))
-    d = first.repeat(len(wanted), 1)
+    chosen = _sets(len(query.samples), wanted, options.sets, seed).to(network.device)
+    everyone = chosen.new_ones(len(numbers), len(query.samples))
+    d = torch.cat([first.repeat(len(wanted), 1), first[:1].repeat(len(chosen), 1)])
+    numbers = torch.cat([numbers, chosen.sum(dim=1)])
+    members = torch.cat([everyone, chosen])
     zero, radius = torch.zeros_like(d), torch.full((len(d),), min(region.radius, region.reach()))
     radius = radius.to(d)
     sides = low.expand_as(d), up.expand_as(d)
@@ -97,7 +104,7 @@ def attack_shared(
     best_score = torch.full((len(d),), -torch.inf, dtype=d.dtype, device=d.device)
     best = d.clone()
     for step in range(options.steps + 1):
-        score, gradient = _score(network, unsafe, centers, d, numbers)
+        score, gradient = _score(network, unsafe, centers, d, numbers, members)
         better = score > best_score
         best_score, best = torch.where(better, score, best_score), torch.where(better[:, None], d, best)
         if step == options.steps or (deadline is not None and deadline()):
@@ -135,8 +142,26 @@ def _starts(
     return torch.cat([zero, more, random]).to(network.dtype).to(network.device)
 
 
+def _sets(samples: int, wanted: Sequence[int], most: int, seed: int) -> Tensor:
+    """Masks [sets, samples]: all pairs if they are not too many, and sets of the sizes wanted, at random."""
+    pairs = list(combinations(range(samples), 2))
+    if 2 in wanted and len(pairs) <= most:
+        chosen: list[Sequence[int]] = list(pairs)
+    else:
+        chosen = []
+    generator = np.random.default_rng(seed & (2**63 - 1))
+    sizes = [size for size in wanted if 1 < size < samples]
+    while sizes and len(chosen) < most:
+        size = sizes[len(chosen) % len(sizes)]
+        chosen.append(generator.choice(samples, size, replace=False).tolist())
+    masks = torch.zeros(len(chosen), samples, dtype=torch.bool)
+    for row, members in enumerate(chosen):
+        masks[row, list(members)] = True
+    return masks
+
+
 def _score(
-    network: TorchNetwork, unsafe: _Unsafe, centers: Tensor, d: Tensor, wanted: Tensor
+    network: TorchNetwork, unsafe: _Unsafe, centers: Tensor, d: Tensor, wanted: Tensor, members: Tensor
 ) -> tuple[Tensor, Tensor]:
     """How many samples are fooled, and a share for what is nearly so, [items]; its gradient, [items, n]."""
     moved = d.detach().requires_grad_()
@@ -146,9 +171,10 @@ def _score(
         margins = unsafe.margins(outputs).nan_to_num(nan=-1e30)
         spread = outputs.detach().amax(dim=(1, 2)) - outputs.detach().amin(dim=(1, 2))
         aim = (margins / spread.clamp(min=1e-30)[:, None]).clamp(max=ENOUGH)
+        aim = torch.where(members, aim, -torch.inf)  # sorts last, where nothing is wanted any more
         ordered = aim.sort(dim=1, descending=True).values
         ranks = torch.arange(unsafe.samples, device=d.device)
-        total = (ordered * (ranks[None] < wanted[:, None])).sum(dim=1)
+        total = torch.where(ranks[None] < wanted[:, None], ordered, 0.0).sum(dim=1)
         (gradient,) = torch.autograd.grad(total.sum(), moved)
     fooled = (margins.detach() >= 0).sum(dim=1).to(d.dtype)
     nearly = (total.detach() / (1 + total.detach().abs())).nan_to_num(nan=-1.0)

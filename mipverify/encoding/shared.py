@@ -11,7 +11,7 @@ or the size of d is minimised while at least m are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -88,7 +88,13 @@ class SharedEncoding:
 
 
 def encode_shared(
-    graph: Graph, query: SharedQuery, parts: Sequence[SharedPart], *, at_least: int | None, slack: float
+    graph: Graph,
+    query: SharedQuery,
+    parts: Sequence[SharedPart],
+    *,
+    at_least: int | None,
+    slack: float,
+    apart: Iterable[tuple[int, int]] = (),
 ) -> SharedEncoding:
     """The program of a universal perturbation.
 
@@ -99,6 +105,7 @@ def encode_shared(
         at_least: how many of the parts with binaries have to be fooled by the smallest d; None to fool as
             many as possible.
         slack: how far each output row may be missed, in output units; below 0 a margin is demanded.
+        apart: pairs of samples known not to be fooled together.
 
     Raises:
         QueryError: no part, or more to be fooled than there are.
@@ -125,6 +132,13 @@ def encode_shared(
                 (np.ones(chosen.size), chosen, np.array([0, chosen.size])), shape=(1, draft.num_columns)
             )
             draft.add_rows(count, float(at_least), np.inf)
+    columns = {part.sample: t for part, t in zip(parts, selectors, strict=True)}
+    for one, other in apart:
+        both = np.concatenate([columns[one], columns[other]])
+        rows_apart = sparse.csr_array(
+            (np.ones(both.size), both, np.array([0, both.size])), shape=(1, draft.num_columns)
+        )
+        draft.add_rows(rows_apart, -np.inf, 1.0)
     delta = VariableMap(tuple(source.blocks))
     return SharedEncoding(draft.finish(cost, 0.0), query, delta, tuple(selectors), tuple(parts))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +23,9 @@ from mipverify.verify.certificate import Evidence, Stage, Status
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine, torch_threads
 from mipverify.verify.exact import RELATIVE_DISTANCE_SLACK
+from mipverify.verify.problem import OpenProblem
 from mipverify.verify.universal_answer import UniversalAnswer
+from mipverify.verify.universal_pairs import MOST_SAMPLES, Pairs, excluded_pairs, largest_set
 from mipverify.verify.universal_program import (
     bounded_samples,
     joint_program,
@@ -38,6 +40,7 @@ from mipverify.verify.universal_state import UniversalState
 SINGLES_SHARE = 0.3  # of the time, for each sample alone
 ATTACK_SHARE = 0.15  # of the time left, for one attack
 STACK_SHARE = 0.6  # of the time left, for the stack of networks, before the joint program
+PAIRS_SHARE = 0.5  # of the time left, for pairs of samples
 LINEAR_TRIALS = 8
 BISECTIONS = 8  # of the attack's radius
 MOST_PROGRAMS = 6
@@ -95,7 +98,7 @@ def _most_fooled(state: UniversalState) -> None:
     if state.is_open() and state.engine.options.attack:
         _attack(state, state.query, open_samples, range(1, len(open_samples) + 1), starts)
         state.close(Stage.ATTACK, gap)
-    if not state.is_open() or state.engine.options.engine not in ("auto", "mip"):
+    if not state.is_open() or state.engine.options.engine == "none":
         return
     with state.timed(Stage.BOUNDS):
         problems = bounded_samples(state, state.query, open_samples)
@@ -105,10 +108,11 @@ def _most_fooled(state: UniversalState) -> None:
     if not state.is_open():
         return
     _decide_numbers(state, {k: problem.polytopes for k, problem in problems.items()})
-    if not state.is_open():
+    excluded = _pairs(state, problems)
+    if not state.is_open() or state.engine.options.engine == "search":
         return
     with state.timed(Stage.MIP):
-        encoding = joint_program(state, state.query, problems, at_least=None)
+        encoding = joint_program(state, state.query, problems, at_least=None, apart=excluded)
         result = solve(state, encoding, SolveOptions(cutoff=-(state.best + 0.5), relative_gap=0.0))
         if result.termination in DONE:
             state.exclude(state.best, Evidence.SOLVER_CLAIM)
@@ -132,6 +136,19 @@ def _decide_numbers(state: UniversalState, targets: Targets) -> None:
         state.close(Stage.SEARCH, state.engine.options.gap)
         if state.best == before:
             return
+
+
+def _pairs(state: UniversalState, problems: Mapping[int, OpenProblem]) -> Pairs:
+    """Pairs that are not fooled together, and the number that they leave."""
+    if not state.is_open() or not 2 < len(problems) <= MOST_SAMPLES:
+        return frozenset()
+    with state.timed(Stage.SEARCH):
+        excluded, evidence = excluded_pairs(state, problems, PAIRS_SHARE * state.deadline.remaining())
+        state.exclude(largest_set(problems, excluded), _weaker(state.evidence, evidence))
+        if evidence is Evidence.SOLVER_CLAIM:
+            state.evidence = evidence
+    state.close(Stage.SEARCH, state.engine.options.gap)
+    return excluded
 
 
 def _weaker(one: Evidence, other: Evidence) -> Evidence:

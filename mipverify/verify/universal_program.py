@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -44,14 +44,24 @@ def bounded_samples(
 
 
 def joint_program(
-    state: UniversalState, query: SharedQuery, problems: Problems, *, at_least: int | None
+    state: UniversalState,
+    query: SharedQuery,
+    problems: Problems,
+    *,
+    at_least: int | None,
+    apart: Iterable[tuple[int, int]] = (),
 ) -> SharedEncoding:
-    """The program of all samples that bounds leave open; rows are slack beyond the solver's tolerances."""
+    """The program of all samples that bounds leave open; rows are slack beyond the solver's tolerances.
+
+    No two samples of a pair in `apart` are fooled together.
+    """
     parts = [SharedPart(k, problem.bounds, problem.polytopes) for k, problem in problems.items()]
     output = state.engine.network.graph.output
     sizes = [np.abs([part.bounds.lower[output], part.bounds.upper[output]]).max() for part in parts]
     slack = RELATIVE_SLACK * float(max(sizes))
-    encoding = encode_shared(state.engine.network.graph, query, parts, at_least=at_least, slack=slack)
+    encoding = encode_shared(
+        state.engine.network.graph, query, parts, at_least=at_least, slack=slack, apart=apart
+    )
     state.num_binaries = max(state.num_binaries or 0, encoding.program.num_binaries)
     return encoding
 

@@ -15,7 +15,7 @@ from mipverify.problem.norm import Norm
 from mipverify.problem.query import misclassification
 from mipverify.problem.region import Box
 from mipverify.runs.universal import universal_perturbation
-from mipverify.verify import universal
+from mipverify.verify import universal, universal_pairs
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.universal_answer import UniversalAnswer
 from tests.oracles.exact_values import exact_values
@@ -142,6 +142,15 @@ def test_what_is_wrong_from_the_start_is_left_out() -> None:
     values = json.loads(answer.to_json(indices=(7, 8, 9)))
     assert values["left_out"] == [7]
     assert values["samples"] == [8, 9][: len(xs) - 1]
+
+
+def test_pairs_that_exclude_each_other_bound_the_number() -> None:
+    everyone = dict.fromkeys(range(5))
+    assert universal_pairs.largest_set(everyone, frozenset()) == 5
+    assert universal_pairs.largest_set(everyone, frozenset({(0, 1)})) == 4
+    cycle = frozenset({(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)})
+    assert universal_pairs.largest_set(everyone, cycle) == 2
+    assert universal_pairs.largest_set(dict.fromkeys([2, 7]), frozenset({(2, 7)})) == 1
 
 
 def test_conditions_on_outputs() -> None:
