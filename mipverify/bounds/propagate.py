@@ -86,7 +86,7 @@ class Propagator:
             method: the strongest method.
             known: bounds over the same regions; methods that they have been through are not run again.
             planes: whether layers with few undecided neurons are bounded with planes at the end.
-            deeper: bounds such layers after that, in a state of one sample.
+            deeper: bounds all undecided neurons of a layer after that, in a state of one sample.
             out_of_time: once it says so, the rest is interval arithmetic alone: still sound.
         """
         state = PropagationState(self.network, region, method=method)
@@ -266,8 +266,8 @@ class Propagator:
         self, state: PropagationState, position: int, out_of_time: Callable[[], bool] | None
     ) -> None:
         """Tighten a node's neurons with planes above the ReLUs below, if few are still undecided."""
-        few = self._few_undecided(state, position)
-        if few is not None:
+        few = self._open_neurons(state, position)
+        if few is not None and 2 * len(few[0]) <= self.plane_options.most_rows:
             forms = both_sides(position, *few, self.network.dtype)
             found = torch.cat([state.lower[position][few], -state.upper[position][few]])
             for part, view, own in self._passes(state, forms, alone=True):
@@ -275,22 +275,20 @@ class Propagator:
             self._keep(state, position, few, found, Method.OPTIMISED)
 
     def _refine_deeper(self, state: PropagationState, position: int, deeper: Deeper) -> None:
-        """Tighten a node's neurons as `deeper` does, if few are still undecided."""
-        few = self._few_undecided(state, position)
-        if few is not None:
-            forms = both_sides(position, *few, self.network.dtype)
-            known = torch.cat([state.lower[position][few], -state.upper[position][few]])
-            self._keep(state, position, few, deeper(state, forms, known), Method.OPTIMISED)
+        """Tighten a node's undecided neurons as `deeper` does."""
+        open_ = self._open_neurons(state, position)
+        if open_ is not None:
+            forms = both_sides(position, *open_, self.network.dtype)
+            known = torch.cat([state.lower[position][open_], -state.upper[position][open_]])
+            self._keep(state, position, open_, deeper(state, forms, known), Method.OPTIMISED)
 
-    def _few_undecided(self, state: PropagationState, position: int) -> tuple[Tensor, Tensor] | None:
-        """Samples and neurons of a node's undecided ones; None where they are none, settled or too many."""
+    def _open_neurons(self, state: PropagationState, position: int) -> tuple[Tensor, Tensor] | None:
+        """Samples and neurons of a node's undecided ones; None where there are none, or all is settled."""
         undecided = self._undecided(state, position)
         if undecided is None or (state.region.is_box and position in self.exact_boxes):
             return None
-        if not 0 < 2 * int(undecided.sum()) <= self.plane_options.most_rows:
-            return None
         sample, chosen = undecided.nonzero(as_tuple=True)
-        return sample, chosen
+        return (sample, chosen) if len(chosen) else None
 
     def _undecided(self, state: PropagationState, position: int) -> Tensor | None:
         masks: list[Tensor] = []

@@ -128,11 +128,14 @@ def _search_by_turns(engine: Engine, case: Case, problem: OpenProblem, whole: De
         left = whole.remaining()
         part = Deadline(max(searching * left, min(SHORTEST_TURN, left / 2)))
         problem = _search(engine, case, problem, part, planes=planes)
+        trees = few_below(problem)
         if _undecided(case, problem):
             part = Deadline(refining * whole.remaining())
             problem = _strengthen(engine, case, problem, refine_neurons, part)
         if not _undecided(case, problem):
             return problem
+        if not trees and not few_below(problem):
+            break
     return _search(engine, case, problem, whole, planes=planes)
 
 

@@ -35,7 +35,7 @@ PROGRAM_SIZE = 300  # unstable neurons up to which a program is worth its time b
 # Unstable neurons from which on every node improves planes of its own: where they are that many, splits
 # alone close nothing, while below it cheap nodes are worth more than good ones.
 MANY = 500
-MANY_PLANES = PlaneOptions(steps=(20, 200), decay=0.985, patience=20, negligible=0.0)
+MANY_PLANES = PlaneOptions(steps=(20, 200), decay=0.985, patience=200, negligible=0.0)
 MANY_SEARCH = SearchOptions(node=NodeOptions(steps=20, rate=0.05, decay=0.95))
 # So does every node where all planes go over the input, whose box is exact, and that many numbers tell them.
 FLAT_NUMBERS = 1 << 13
