@@ -36,7 +36,11 @@ PROGRAM_SIZE = 300  # unstable neurons up to which a program is worth its time b
 # alone close nothing, while below it cheap nodes are worth more than good ones.
 MANY = 500
 MANY_PLANES = PlaneOptions(steps=(20, 200), decay=0.985, patience=200, negligible=0.0)
-MANY_SEARCH = SearchOptions(node=NodeOptions(steps=20, rate=0.05, decay=0.95))
+MANY_SEARCH = SearchOptions(
+    node=NodeOptions(steps=20, rate=0.02, decay=0.95),
+    finish=NodeOptions(steps=60, rate=0.02, decay=0.97),
+    almost=0.05,
+)
 # So does every node where all planes go over the input, whose box is exact, and that many numbers tell them.
 FLAT_NUMBERS = 1 << 13
 FLAT_SEARCH = SearchOptions(

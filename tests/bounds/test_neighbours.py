@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -31,7 +33,7 @@ def test_every_neuron_comes_once_and_those_of_one_place_together(
     order = neighbours_first(convolution(channels, height, width), neurons)
     assert sorted(order.tolist()) == list(range(len(neurons)))
     places = (neurons[order] % area).tolist()
-    changes = sum(a != b for a, b in zip(places, places[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(places))
     assert changes == max(0, len(set(places)) - 1)
 
 
