@@ -35,6 +35,7 @@ PLANE_SHARE = 0.2  # of the time left, for planes above the ReLUs, to bound neur
 LP_SHARE = 0.2  # of the time left, for linear programs over the region, and again for those about targets
 # Of the time left: for the search, then for bounds of neurons by small searches, if it has not ended by then.
 TURNS = ((0.06, 0.4), (0.3, 0.5))
+MANY_TURNS = ((0.12, 0.25),)  # where many neurons are unstable: planes cannot be bettered by a second turn
 SHORTEST_TURN = 4.0  # seconds of the search before that, if they are no more than half of the time left
 
 
@@ -114,7 +115,7 @@ def settle(
 
 
 def _search_by_turns(engine: Engine, case: Case, problem: OpenProblem, whole: Deadline) -> OpenProblem:
-    """The search; where it does not end soon, it begins anew with better bounds of neurons, twice.
+    """The search; where it does not end soon, it begins anew with better bounds of neurons, at most twice.
 
     A split changes nothing about the intervals of the neurons above it, so in deep networks bounds stand
     still over thousands of nodes until these intervals are better. A distance gives decisions that do not end
@@ -122,20 +123,18 @@ def _search_by_turns(engine: Engine, case: Case, problem: OpenProblem, whole: De
     """
     planes = engine.strongest_bounds >= Method.OPTIMISED
     turns = planes and case.eps is not None and not _programs_first(problem)
-    for searching, refining in TURNS if turns else ():
+    shares = TURNS if few_below(problem) else MANY_TURNS
+    for searching, refining in shares if turns else ():
         if not worth_refining(problem):
             break
         left = whole.remaining()
         part = Deadline(max(searching * left, min(SHORTEST_TURN, left / 2)))
         problem = _search(engine, case, problem, part, planes=planes)
-        trees = few_below(problem)
         if _undecided(case, problem):
             part = Deadline(refining * whole.remaining())
             problem = _strengthen(engine, case, problem, refine_neurons, part)
         if not _undecided(case, problem):
             return problem
-        if not trees and not few_below(problem):
-            break
     return _search(engine, case, problem, whole, planes=planes)
 
 
