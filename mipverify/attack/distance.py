@@ -28,6 +28,7 @@ from mipverify.problem.query import Query
 _PULLS = 12
 _ROUNDING = 1e-6
 _STRETCH = 2.0**-17
+_STRETCHES = (1.0, 1.1, 1.25, 1.5, 2.0)  # on a grid
 
 
 def attack_distance(
@@ -83,13 +84,22 @@ def collect(
     for position, query in enumerate(queries):
         rows = np.flatnonzero((owner == position) & np.isfinite(distance))
         rows = rows[np.argsort(distance[rows], kind="stable")[:keep]]
-        pulled = pull_to_center(exact, query, result.points[rows].double().cpu().numpy())
+        points = result.points[rows].double().cpu().numpy()
+        pulled = pull_to_center(exact, query, points)
+        if query.region.grid is not None:
+            pulled, rows = _around(query, points, pulled), np.tile(rows, len(_STRETCHES) + 1)
         # Rounding to float32 takes back what the search was out by a rounding error.
         limit = query.region.radius * (1 + _ROUNDING)
         inside = query.region.distance(pulled) <= limit
         candidates = as_candidates(exact, query, pulled[inside], polytope[rows[inside]])
         found.append(candidates.take(np.argsort(candidates.distances, kind="stable")))
     return found
+
+
+def _around(query: Query, points: Float64Array, pulled: Float64Array) -> Float64Array:
+    """Points pulled in, and points further out: rounded to a grid, some may be unsafe still; [., n]."""
+    center = query.region.center
+    return np.concatenate([pulled, *(center + stretch * (points - center) for stretch in _STRETCHES)])
 
 
 def pull_to_center(exact: TorchNetwork, query: Query, points: Float64Array) -> Float64Array:

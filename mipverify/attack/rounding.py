@@ -13,6 +13,7 @@ BoolArray = NDArray[np.bool_]
 
 _LARGEST = float(np.finfo(np.float32).max)
 _SHRINK_TRIES = 48
+ALMOST = 1e-3  # of a step of a grid
 
 
 def round_into(point: Float64Array, ball: Ball) -> Float64Array | None:
@@ -31,7 +32,7 @@ def round_all_into(points: Float64Array, ball: Ball) -> tuple[Float64Array, Bool
     For linf a coordinate goes to the nearest float32 number of its interval. For other norms every
     coordinate is rounded towards the centre, which cannot enlarge the distance, and the offset from
     the centre is shrunk until the distance, as `Ball.contains` computes it, is at most the radius; for l0
-    the features that moved least go back to the centre.
+    the features that moved least go back to the centre. Features on a grid go to its values instead.
     """
     points = np.asarray(points, dtype=np.float64)
     finite: BoolArray = np.asarray(~np.isnan(points).any(axis=1))
@@ -55,6 +56,11 @@ def _round_box(points: Float64Array, ball: Ball) -> Float64Array:
     inner_lower, inner_upper = ceil32(lower), floor32(upper)
     inner_lower = np.where(ball.center - inner_lower > ball.radius, _above(inner_lower), inner_lower)
     inner_upper = np.where(inner_upper - ball.center > ball.radius, _below(inner_upper), inner_upper)
+    if ball.grid is not None:
+        sides, on = ball.box(), ball.grid.on
+        inner_lower = np.where(on, sides.lower, inner_lower)
+        inner_upper = np.where(on, sides.upper, inner_upper)
+        points = ball.grid.snap(points)
     return np.clip(nearest32(points), inner_lower, np.maximum(inner_lower, inner_upper))
 
 
@@ -85,6 +91,8 @@ def _round_changed(points: Float64Array, ball: Ball) -> Float64Array:
     lower, upper = ceil32(ball.domain.lower), floor32(ball.domain.upper)
     near = np.clip(nearest32(points), lower, np.maximum(lower, upper))
     rounded = np.where(points == ball.center, ball.center, near)
+    if ball.grid is not None:
+        rounded = np.where(ball.grid.on, np.clip(ball.grid.snap(points), *_grid_sides(ball)), rounded)
     if not ball.radius < ball.num_groups:
         return rounded
     moved = grouped_max(np.abs(rounded - ball.center), ball.groups)
@@ -98,7 +106,19 @@ def _towards_center(points: Float64Array, ball: Ball) -> Float64Array:
     """Round every coordinate to the next float32 number on the side of the centre, inside the domain."""
     rounded = np.where(points >= ball.center, floor32(points), ceil32(points))
     lower, upper = ceil32(ball.domain.lower), floor32(ball.domain.upper)
-    return np.clip(rounded, lower, np.maximum(lower, upper))
+    rounded = np.clip(rounded, lower, np.maximum(lower, upper))
+    if ball.grid is None:
+        return rounded
+    # A step that is there but for rounding counts as taken.
+    moved = (points - ball.center) * ball.grid.levels
+    steps = ball.grid.steps(ball.center) + np.trunc(moved + np.copysign(ALMOST, moved))
+    return np.where(ball.grid.on, np.clip(ball.grid.values(steps), *_grid_sides(ball)), rounded)
+
+
+def _grid_sides(ball: Ball) -> tuple[Float64Array, Float64Array]:
+    """The domain, its sides on the grid where there is one."""
+    lower, upper = ball.domain.lower, ball.domain.upper
+    return (lower, upper) if ball.grid is None else ball.grid.sharpen(lower, upper)
 
 
 def nearest32(values: Float64Array) -> Float64Array:

@@ -117,7 +117,7 @@ def region_batch(regions: Sequence[Ball], *, device: torch.device, dtype: torch.
     moved = (center.double() - exact_center).abs().sum(1) * (1 + 2.0**-20)
     # A ball that reaches beyond the whole box adds nothing: any finite radius that large will do.
     widest = np.array([2 * float((box.upper - box.lower).sum()) + 1 for box in boxes])
-    reach = torch.tensor(np.minimum([region.radius for region in regions], widest))
+    reach = torch.tensor(np.minimum([region.real_radius() for region in regions], widest))
     reach = torch.where(moved > 0, torch.nextafter(reach + moved, reach.new_tensor(float("inf"))), reach)
     radius = _rounded(reach, dtype, up=True).to(device)
     lower = _rounded(torch.tensor(np.stack([box.lower for box in boxes])), dtype, up=False).to(device)

@@ -64,6 +64,8 @@ class SampleArguments:
     perturb: cli.PerturbOption = None
     outside: cli.OutsideOption = None
     distance_in: cli.DistanceInOption = None
+    levels: cli.LevelsOption = None
+    integer: cli.IntegerOption = None
     data: cli.DataOption = None
     label: cli.LabelOption = None
     num: cli.NumOption = "10"
@@ -116,6 +118,8 @@ class SampleArguments:
                 perturb=self.perturb,
                 outside=self.outside,
                 distance_in=self.distance_in,
+                levels=self.levels,
+                integer=self.integer,
             ),
         )
 

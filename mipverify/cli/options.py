@@ -142,6 +142,28 @@ DistanceInOption = Annotated[
     ),
 ]
 
+LevelsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--levels",
+        metavar="N|FILE",
+        help="Features take the values k/N only: 255 for 8-bit pixels in [0, 1]; a file has one N a feature, "
+        "0 for continuous ones.",
+        rich_help_panel=REGION,
+        show_default=False,
+    ),
+]
+IntegerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--integer",
+        metavar="I,I-J,...",
+        help="Features that are whole numbers, counted from 0.",
+        rich_help_panel=REGION,
+        show_default=False,
+    ),
+]
+
 DataOption = Annotated[
     str | None,
     typer.Option(

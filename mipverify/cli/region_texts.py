@@ -28,6 +28,8 @@ class RegionArguments(TypedDict, total=False):
     perturbation: AnyFamily
     outside: str
     distance_in: str
+    levels: Float64Array
+    integers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class RegionTexts:
         perturb: families of perturbations.
         outside: what becomes of perturbed inputs outside of the domain.
         distance_in: theta or input.
+        levels: steps a unit that features take values in, a number or a file.
+        integer: positions of features that are whole numbers.
     """
 
     mask: str | None = None
@@ -52,6 +56,8 @@ class RegionTexts:
     perturb: str | None = None
     outside: str | None = None
     distance_in: str | None = None
+    levels: str | None = None
+    integer: str | None = None
 
     @property
     def bounded(self) -> bool:
@@ -79,11 +85,13 @@ class RegionTexts:
         from mipverify.problem.limits import spread
 
         arrays = {}
-        for name in ("mask", "lower", "upper", "radii"):
+        for name in ("mask", "lower", "upper", "radii", "levels"):
             text = getattr(self, name)
             if text is None:
                 continue
             array = spread(f"--{name}", _numbers(name, text, shape), shape, available, number=name != "mask")
+            if name == "levels" and array.ndim > 1:
+                raise QueryError("--levels are the same for all samples: give one number, or one a feature")
             arrays[name] = array if array.ndim == 1 else array[list(indices)]
         return Region(
             arrays,
@@ -91,6 +99,7 @@ class RegionTexts:
             None if self.perturb is None else read_perturbation(self.perturb),
             self.outside,
             self.distance_in,
+            None if self.integer is None else parsing.indices(self.integer, "--integer"),
         )
 
 
@@ -99,11 +108,12 @@ class Region:
     """The numbers of a `RegionTexts`, for the samples of a run.
 
     Attributes:
-        arrays: mask, lower, upper and radii as far as given, [n] or [samples, n].
+        arrays: mask, lower, upper, radii and levels as far as given, [n] or [samples, n].
         fixed: positions of features that may not move.
         perturbation: families of perturbations.
         outside: what becomes of perturbed inputs outside of the domain.
         distance_in: theta or input.
+        integers: positions of features that are whole numbers.
     """
 
     arrays: dict[str, Float64Array]
@@ -111,6 +121,7 @@ class Region:
     perturbation: AnyFamily | None = None
     outside: str | None = None
     distance_in: str | None = None
+    integers: tuple[int, ...] | None = None
 
     def only(self, kept: NDArray[np.int64]) -> Region:
         """The same for some of the samples, by their positions."""
@@ -123,7 +134,7 @@ class Region:
         rows = slice(positions.start, positions.stop)
         for name, array in self.arrays.items():
             result[name] = array if array.ndim == 1 else array[rows]  # type: ignore[literal-required]
-        for name in ("fixed", "perturbation", "outside", "distance_in"):
+        for name in ("fixed", "perturbation", "outside", "distance_in", "integers"):
             if (value := getattr(self, name)) is not None:
                 result[name] = value  # type: ignore[literal-required]
         return result

@@ -18,12 +18,13 @@ never holds less than the region.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
 
 from mipverify.encoding.affine import AffineForm, entry_rows
+from mipverify.encoding.grid_columns import encode_grid, widened
 from mipverify.encoding.program_draft import ProgramDraft, grouped_rows
 from mipverify.encoding.squares import encode_squares
 from mipverify.encoding.variables import Block, InputBlock, RadiusBlock, SupportBlock
@@ -67,7 +68,25 @@ def encode_input(
     continuous.
     """
     box = Box(region.center, region.center) if region.radius == 0 else region.box()
-    below, above = _outward_difference(box, region.center)
+    source = _encode_ball(
+        draft, region, box, with_distance=with_distance, quadratic=quadratic, relaxed=relaxed,
+        tangents_at=tangents_at,
+    )
+    form, steps = encode_grid(draft, region, source.form, box, relaxed=relaxed)
+    return replace(source, form=form, blocks=(*source.blocks, *steps))
+
+
+def _encode_ball(
+    draft: ProgramDraft,
+    region: Ball,
+    box: Box,
+    *,
+    with_distance: bool,
+    quadratic: bool,
+    relaxed: bool,
+    tangents_at: Sequence[Float64Array],
+) -> EncodedInput:
+    below, above = widened(*_outward_difference(box, region.center), region)
     free = np.flatnonzero(below < above)  # x lies in the box, so a feature of no width is fixed at x
     unit = _unit(below, above)
     if region.norm is Norm.L1:
@@ -163,7 +182,7 @@ def _encode_l1(
         blocks.append(InputBlock(columns, moving, region.center[moving], unit, sign))
     if np.isfinite(region.radius) and draft.num_columns:
         ones = sparse.csr_array(np.ones((1, draft.num_columns)))
-        draft.add_rows(ones, -np.inf, np.nextafter(region.radius / unit, np.inf), kind="ball")
+        draft.add_rows(ones, -np.inf, np.nextafter(region.real_radius() / unit, np.inf), kind="ball")
     form = AffineForm(total, region.center.copy(), np.zeros(size))
     return EncodedInput(form, tuple(blocks), np.full(draft.num_columns, unit))
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from mipverify.graph.operators import Float64Array, IndexArray
+from mipverify.problem.grid import Grid
 from mipverify.problem.region import Ball
 
 
@@ -68,6 +69,24 @@ class InputBlock:
         """x_i for displacements, xp_i and xn_i for their positive and negative parts."""
         prefix = {0: "x", 1: "xp", -1: "xn"}[self.sign]
         return [f"{prefix}_{i}" for i in self.features]
+
+
+@dataclass(frozen=True, eq=False)
+class GridBlock:
+    """v_i = k - k': how many steps of its grid a feature is from the one nearest to the centre."""
+
+    columns: IndexArray
+    features: IndexArray
+    grid: Grid
+    base: Float64Array  # k' of these features
+
+    def values_at(self, trace: Trace) -> Float64Array:
+        """Steps of the features."""
+        return np.asarray(self.grid.steps(trace.a)[self.features] - self.base)
+
+    def labels(self) -> list[str]:
+        """k_i."""
+        return [f"k_{i}" for i in self.features]
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,7 +277,8 @@ class VariableMap:
             if isinstance(block, SupportBlock):
                 a = block.restore(a, point)
         box = region.box()
-        return np.clip(a, box.lower, box.upper)
+        clipped = np.clip(a, box.lower, box.upper)
+        return clipped if region.grid is None else np.clip(region.grid.snap(clipped), box.lower, box.upper)
 
     def names(self) -> tuple[str, ...]:
         """A readable name for every column."""

@@ -9,7 +9,10 @@ import numpy as np
 from mipverify.errors import QueryError
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.graph.rounding import Approximate
+from mipverify.problem.grid import Grid
 from mipverify.problem.norm import Norm
+
+STEP_SLACK = 1e-11  # share of a distance on a grid that its rounding stays below
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,8 @@ class Ball:
         domain: the box X that every point must lie in.
         groups: the pixel of each feature, [n], numbered from 0: channels of a pixel count once for l0;
             None where every feature counts for itself.
+        grid: the values that features take, None where all are continuous. Points off the grid are no points
+            of the region, and distances between points of it are those of the steps.
     """
 
     center: Float64Array
@@ -65,6 +70,7 @@ class Ball:
     norm: Norm
     domain: Box
     groups: IndexArray | None = None
+    grid: Grid | None = None
 
     def __post_init__(self) -> None:
         """Refuse negative or NaN radii and centres that do not fit the domain."""
@@ -89,6 +95,8 @@ class Ball:
             )
         if self.groups is not None and not np.array_equal(np.unique(self.groups), range(self.num_groups)):
             raise QueryError("pixels must be numbered from 0 without gaps")
+        if self.grid is not None and not self.grid.contains(self.center):
+            raise QueryError("the input does not lie on its grid: give the levels of the data")
 
     @property
     def num_groups(self) -> int:
@@ -100,24 +108,64 @@ class Ball:
         """The pixel of each feature, [n]."""
         return np.arange(self.center.size) if self.groups is None else self.groups
 
+    def displacement(self, points: Float64Array) -> Float64Array:
+        """How far each feature is from the centre, [..., n], for points [..., n]."""
+        if self.grid is None:
+            return np.abs(np.asarray(points, dtype=np.float64) - self.center)
+        return self.grid.displacement(self.center, np.asarray(points, dtype=np.float64))
+
     def distance(self, points: Float64Array) -> Float64Array:
         """D(center, a) for points [..., n], [...]."""
-        return self.norm.distance(self.center, points, self.groups)
+        return self.norm.of(self.displacement(points), self.groups)
 
     def distances(self, point: Float64Array) -> dict[str, float]:
         """D(center, a) in every norm, keyed by its name, for a point [n]."""
-        return {norm.value: float(norm.distance(self.center, point, self.groups)) for norm in Norm}
+        moved = self.displacement(point)
+        return {norm.value: float(norm.of(moved, self.groups)) for norm in Norm}
 
     def box(self) -> Box:
         """The smallest float64 box known to enclose the region: for linf the region itself.
 
-        Sides are rounded outward, so that no point of the real ball is lost.
+        Sides are rounded outward, so that no point of the real ball is lost, and end on the grid.
         """
         if self.norm is Norm.L0:
-            return self.domain if self.radius >= 1 else Box(self.center, self.center)
-        lower = np.nextafter(self.center - self.radius, -np.inf)
-        upper = np.nextafter(self.center + self.radius, np.inf)
-        return Box(np.maximum(lower, self.domain.lower), np.minimum(upper, self.domain.upper))
+            lower, upper = self.domain.lower, self.domain.upper
+            if self.radius < 1:
+                lower = upper = self.center
+        else:
+            reach = self.radius + self.rounding()
+            lower = np.maximum(np.nextafter(self.center - reach, -np.inf), self.domain.lower)
+            upper = np.minimum(np.nextafter(self.center + reach, np.inf), self.domain.upper)
+        return Box(lower, upper) if self.grid is None else Box(*self.grid.sharpen(lower, upper))
+
+    def up_to_next_distance(self, lower: float) -> float:
+        """A number >= lower with no distance of a point of the region in between, the number itself included.
+
+        On a grid that all free features share, distances in l1 and linf are whole numbers of its steps, up to
+        the rounding of their sums.
+        """
+        if self.grid is None or self.norm not in (Norm.L1, Norm.LINF) or not np.isfinite(lower):
+            return lower
+        levels = self.grid.levels[self.domain.lower < self.domain.upper]
+        if not levels.size or levels.min() != levels.max() or levels[0] == 0:
+            return lower
+        steps = np.floor(lower * levels[0] * (1 - STEP_SLACK)) + 1
+        return max(lower, float(steps / levels[0] * (1 - STEP_SLACK)))
+
+    def rounding(self) -> Float64Array | float:
+        """By how much the displacement of each feature may differ from the real |a - c|, [n]."""
+        if self.grid is None:
+            return 0.0
+        reach = np.minimum(
+            np.maximum(np.abs(self.domain.lower), np.abs(self.domain.upper)),
+            np.abs(self.center) + self.radius * (1 + 2.0**-20) + 1.0,
+        )
+        return self.grid.error(np.where(np.isfinite(reach), reach, 0.0))
+
+    def real_radius(self) -> float:
+        """A radius of the ball, in real displacements, that holds the region: no norm adds more than l1."""
+        total = float(np.sum(self.rounding()))
+        return self.radius if total == 0 or self.norm.counts else self.radius + total * (1 + 2.0**-20)
 
     def reach(self) -> float:
         """Largest distance that a point of the region can have: the radius, or the end of the domain."""
@@ -134,14 +182,16 @@ class Ball:
         corner = np.maximum(below.value + below.error, above.value + above.error)
         farthest = float(self.norm.of(corner, self.groups))
         exact = self.norm in (Norm.L0, Norm.LINF) and below.is_exact and above.is_exact
+        farthest += float(np.sum(self.rounding()))
         return farthest if exact else farthest * (1.0 + (corner.size + 4) * 2.0**-51)
 
     def contains(self, a: Float64Array) -> bool:
-        """Whether a, of shape [n], lies in domain and ball.
+        """Whether a, of shape [n], lies in domain and ball, and on the grid.
 
         The distance is computed in float64 and compared without tolerance.
         """
-        return self.domain.contains(a) and float(self.distance(a)) <= self.radius
+        on_grid = self.grid is None or self.grid.contains(a)
+        return on_grid and self.domain.contains(a) and float(self.distance(a)) <= self.radius
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from mipverify.frontend.network import Network
 from mipverify.graph.graph import Graph
 from mipverify.problem.criterion import Criterion, Output
 from mipverify.problem.families import AnyFamily
+from mipverify.problem.grid import Grid, read_grid
 from mipverify.problem.norm import Norm
 from mipverify.problem.perturbation import Outside
 from mipverify.problem.query import Query, Reading
@@ -44,6 +45,8 @@ def certify(
     perturbation: AnyFamily | None = None,
     outside: str | Outside | None = None,
     distance_in: str = "theta",
+    levels: ArrayLike | None = None,
+    integers: Iterable[int] | None = None,
     options: VerifyOptions | None = None,
 ) -> Certificate:
     """Is some a in the domain with D(x, a) <= eps classified differently (`certify_batch` for one sample)?"""
@@ -66,6 +69,8 @@ def certify(
         perturbation=perturbation,
         outside=outside,
         distance_in=distance_in,
+        levels=levels,
+        integers=integers,
         options=options,
     )
     return next(answers)
@@ -91,6 +96,8 @@ def minimal_distortion(
     perturbation: AnyFamily | None = None,
     outside: str | Outside | None = None,
     distance_in: str = "theta",
+    levels: ArrayLike | None = None,
+    integers: Iterable[int] | None = None,
     options: VerifyOptions | None = None,
 ) -> Certificate:
     """How far must x move before its class changes (`distance_batch` for one sample)?"""
@@ -113,6 +120,8 @@ def minimal_distortion(
         perturbation=perturbation,
         outside=outside,
         distance_in=distance_in,
+        levels=levels,
+        integers=integers,
         options=options,
     )
     return next(answers)
@@ -138,6 +147,8 @@ def certify_batch(
     perturbation: AnyFamily | None = None,
     outside: str | Outside | None = None,
     distance_in: str = "theta",
+    levels: ArrayLike | None = None,
+    integers: Iterable[int] | None = None,
     options: VerifyOptions | None = None,
     workers: int = 1,
 ) -> Generator[Certificate]:
@@ -166,6 +177,9 @@ def certify_batch(
         perturbation: inputs are a = x + P theta, of `mipverify.perturbations`; distances are |theta|.
         outside: what becomes of a = x + P theta outside of the domain: clip (if None), forbid or allow.
         distance_in: theta, or input for distances |P theta|.
+        levels: features take values in steps: the float32 numbers nearest to k / levels for whole k, 255 for
+            8-bit pixels; one number, or one a feature with 0 for continuous ones.
+        integers: positions of features that are whole numbers.
         options: effort, limits and solver.
         workers: processes that answer at the same time; the certificates do not depend on it.
 
@@ -203,6 +217,7 @@ def certify_batch(
             distance_in=distance_in,
         ),
         whole=eps is None,
+        grid=_grid(network, levels, integers),
     )
     radius = np.inf if eps is None else eps
     return _answers(network, queries, eps=radius, options=options or VerifyOptions(), workers=workers)
@@ -228,6 +243,8 @@ def distance_batch(
     perturbation: AnyFamily | None = None,
     outside: str | Outside | None = None,
     distance_in: str = "theta",
+    levels: ArrayLike | None = None,
+    integers: Iterable[int] | None = None,
     options: VerifyOptions | None = None,
     workers: int = 1,
 ) -> Generator[Certificate]:
@@ -254,6 +271,8 @@ def distance_batch(
         perturbation: inputs are a = x + P theta, as in `certify_batch`.
         outside: what becomes of inputs outside of the domain, as in `certify_batch`.
         distance_in: theta, or input for distances |P theta|.
+        levels: features take values in steps, as in `certify_batch`.
+        integers: positions of features that are whole numbers.
         options: effort, limits and solver.
         workers: processes that answer at the same time; the certificates do not depend on it.
     """
@@ -280,6 +299,7 @@ def distance_batch(
             outside=outside,
             distance_in=distance_in,
         ),
+        grid=_grid(network, levels, integers),
     )
     return _answers(network, queries, eps=None, options=options or VerifyOptions(), workers=workers)
 
@@ -292,6 +312,10 @@ def answerable(network: Network, criterion: Criterion) -> Graph:
             "cut the file before its softmax to state conditions on its outputs"
         )
     return network.graph
+
+
+def _grid(network: Network, levels: ArrayLike | None, integers: Iterable[int] | None) -> Grid | None:
+    return read_grid(levels, None if integers is None else list(integers), network.graph.input_size)
 
 
 def _answers(

@@ -100,11 +100,13 @@ class Case:
 
     def raise_lower(self, lower: float, evidence: Evidence) -> None:
         """Record that no adversarial point has distance <= lower; a lower of 0 says nothing."""
+        lower = self.query.region.up_to_next_distance(lower) if lower > 0 else lower
         if lower > self.lower:
             self.lower, self.evidence = lower, evidence
 
     def exclude(self, radius: float, evidence: Evidence) -> None:
         """Record that no adversarial point has distance <= radius, the input itself included if it is 0."""
+        radius = self.query.region.up_to_next_distance(radius)
         if radius > self.lower or self.evidence is Evidence.NONE:
             self.lower, self.evidence = radius, evidence
 

@@ -69,7 +69,8 @@ class _Decisions:
         self.step = float("inf")
         self.shares = iter(SHARES)
         self.share = next(self.shares)
-        self.failed: float | None = None
+        # On a grid the witness may be far from the closest one: a bisection gets there sooner.
+        self.failed: float | None = None if case.query.region.grid is None else case.upper
         self.polished: Witness | None = None
         self.slow = False
         self.last = False

@@ -89,6 +89,8 @@ class _BoxStage:
     def leaf(self, boxes: Boxes, polytope: int) -> bool:
         """Halving does not help: a program over the box decides, whose few binaries are what is unstable."""
         query = self._query(boxes)
+        if query is None:
+            return True
         inside = replace(self.case, query=query, witness=None, eps=query.region.radius)
         limit = min(SECONDS_PER_LEAF, self.case.remaining())
         state = self._propagated.state_of(boxes)
@@ -105,11 +107,20 @@ class _BoxStage:
             self.evidence = Evidence.SOLVER_CLAIM
         return excluded
 
-    def _query(self, boxes: Boxes) -> Query:
-        """The query over one box, which a program for the leaf is made of."""
-        box = Box(boxes.lower[0], boxes.upper[0])
-        center = np.clip(box.lower + (box.upper - box.lower) / 2, box.lower, box.upper)
-        return replace(self.problem.query, region=Ball(center, float("inf"), Norm.LINF, box))
+    def _query(self, boxes: Boxes) -> Query | None:
+        """The query over one box, which a program for the leaf is made of; None if it misses the grid."""
+        lower, upper = boxes.lower[0], boxes.upper[0]
+        grid = self.problem.query.region.grid
+        center = lower + (upper - lower) / 2
+        if grid is not None:
+            first, last = grid.within(lower, upper)
+            if (first > last).any():
+                return None
+            lower, upper = grid.sharpen(lower, upper)
+            center = grid.snap(center)
+        center = np.clip(center, lower, upper)
+        region = Ball(center, float("inf"), Norm.LINF, Box(lower, upper), grid=grid)
+        return replace(self.problem.query, region=region)
 
     def offer(self, point: Float64Array) -> None:
         """Replay a point that looks unsafe, or nearly; a witness goes to the case."""

@@ -12,6 +12,7 @@ from mipverify.errors import QueryError
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array
 from mipverify.problem.criterion import Criterion
+from mipverify.problem.grid import Grid
 from mipverify.problem.norm import Norm
 from mipverify.problem.pixels import pixels_of
 from mipverify.problem.query import Query, check_fits
@@ -33,6 +34,7 @@ def questions(
     criterion: Criterion = ANY_OTHER_CLASS,
     regions: Regions | None = None,
     whole: bool = False,
+    grid: Grid | None = None,
 ) -> list[Query]:
     """Has some a in the domain with D(x, a) <= radius unsafe outputs?, for every x, in order.
 
@@ -46,6 +48,7 @@ def questions(
         domain: the box that every point must lie in: a (lower, upper) pair for all features, or a `Box`.
         criterion: when outputs count as unsafe; by default where another class is reached.
         regions: what narrows the ball of each sample, or gives it parameters; None for nothing.
+        grid: the values that features take; None where all are continuous.
         whole: whether the radius is whatever reaches all of a sample's region.
 
     Raises:
@@ -66,6 +69,8 @@ def questions(
     groups = pixels_of(graph.input_shape)
     if measure_in.counts:
         points = _as_read(points, box)
+    if grid is not None and points.shape[1:] == grid.levels.shape:
+        points = grid.read(points)
 
     around = Regions() if regions is None else regions
 
@@ -73,7 +78,11 @@ def questions(
         unsafe = criterion.unsafe(graph.output_size, label)
         ball, parametrised = around.region(sample, x, radius, measure_in, box)
         if parametrised is None:
-            ball = replace(ball, groups=groups)
+            ball = replace(ball, groups=groups, grid=grid)
+        elif grid is not None:
+            raise QueryError(
+                "features on a grid have no parameters: leave out the levels or the perturbation"
+            )
         query = Query(whole_region(ball) if whole else ball, unsafe, label, criterion, parametrised)
         check_fits(graph, query)
         enclosing = query.region.box()

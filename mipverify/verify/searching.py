@@ -24,10 +24,11 @@ from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import CUT_SHARE, examine, pass_on_interrupt
-from mipverify.verify.polish import closest_in_linear_region
+from mipverify.verify.polish import closest_in_linear_region, deepest_in_linear_region
 from mipverify.verify.problem import OpenProblem, bound_outputs
 
 SECONDS_PER_LEAF = 10.0
+SECONDS_OFF_GRID = 1.0  # for a value of the grid near an unsafe point between two of them
 SUBTREES = SubtreeOptions()
 SECONDS_PER_SUBTREE = 1.0
 SUBTREE_CUT_SHARE = 0.5  # of that for inequalities at the root: they settle most subtrees that get settled
@@ -217,6 +218,10 @@ class SearchStage:
         margins = query.margin(self.engine.network(points))
         for point in points[margins >= 0]:
             found = replay(self.engine.network, query, point)
+            if found is None and query.region.grid is not None and not self.case.reached(query.region.radius):
+                # Unsafe between the values of the grid: perhaps at one of them in the same linear region.
+                limit = Deadline(min(SECONDS_OFF_GRID, self.case.remaining()))
+                found = deepest_in_linear_region(self.engine, query, self.problem.bounds, point, limit)
             if found is not None and self.case.eps is None:
                 found = closest_in_linear_region(
                     self.engine, query, self.problem.bounds, found, self.case.deadline()

@@ -204,3 +204,19 @@ def test_a_refused_run_spares_what_was_in_the_folder(invoke: Invoke, tmp_path: P
 def test_an_unbounded_question_is_refused(invoke: Invoke) -> None:
     refused(invoke, "distance", MLP, "--domain", "none")
     assert invoke("distance", MLP, "--domain", "none", "--radius", "0.001", "-n", "1").exit_code == 0
+
+
+def test_grids_that_do_not_fit(invoke: Invoke, tmp_path: Path) -> None:
+    ask = ("certify", MLP, "--eps", "0.1", "-n", "1")
+    assert "between two values" in refused(invoke, *ask, "--levels", "10")
+    assert "levels" in refused(invoke, *ask, "--levels", "-1")
+    assert "continuous" in refused(invoke, *ask, "--levels", "0")
+    assert "out of range" in refused(invoke, *ask, "--integer", "64")
+    assert "--integer" in refused(invoke, *ask, "--integer", "a")
+    np.save(tmp_path / "levels.npy", np.ones(63))
+    assert "levels" in refused(invoke, *ask, "--levels", tmp_path / "levels.npy")
+
+
+def test_pixels_are_counted_in_whole_numbers(invoke: Invoke) -> None:
+    assert "whole number" in refused(invoke, "certify", MLP, "--norm", "l0", "--eps", "8/255")
+    assert "whole number" in refused(invoke, "distance", MLP, "--norm", "l0", "--radius", "1.5")
