@@ -69,7 +69,12 @@ def encode_input(
     """
     box = Box(region.center, region.center) if region.radius == 0 else region.box()
     source = _encode_ball(
-        draft, region, box, with_distance=with_distance, quadratic=quadratic, relaxed=relaxed,
+        draft,
+        region,
+        box,
+        with_distance=with_distance,
+        quadratic=quadratic,
+        relaxed=relaxed,
         tangents_at=tangents_at,
     )
     form, steps = encode_grid(draft, region, source.form, box, relaxed=relaxed)
