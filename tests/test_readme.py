@@ -32,6 +32,29 @@ def test_the_pyomo_example_runs() -> None:
     assert done.stdout.startswith("0.1485")
 
 
+def test_the_examples_of_perturbations_run() -> None:
+    page = (ROOT / "docs" / "perturbations.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert len(blocks) == 2
+    given = (
+        "import mipverify, numpy as np\n"
+        'net = mipverify.load("models/digits_mlp.onnx")\n'
+        'data = mipverify.load_dataset("digits", input_size=64)\n'
+        "x, label = data.inputs[0], int(data.labels[0])\n"
+        "mask = np.zeros((8, 8)); mask[2:5, 2:5] = 1\n"
+        "radii = np.linspace(0, 1, 64)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", given + "\n".join(blocks)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'brightness'" in done.stdout
+
+
 def test_the_first_command_verifies_the_bundled_network() -> None:
     [command] = re.findall(r"\.venv/bin/mipverify (.*)", README)
     out, errors = (process := start(*command.split())).communicate()

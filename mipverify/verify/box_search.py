@@ -18,6 +18,7 @@ from mipverify.verify.deadline import Deadline
 
 FEW_INPUTS = 20  # sides of positive width up to which halving the box is tried
 VERY_FEW_INPUTS = 8  # sides up to which it is the way to go
+HARDLY_ANY_INPUTS = 3  # sides up to which it is, whatever a box costs
 LEAST_BATCH = 16  # boxes that have to fit into one batch: else a box costs too much
 
 
@@ -47,7 +48,8 @@ def wide_inputs(box: Box) -> int:
 
 def worth_halving(bounds_batch: int, box: Box) -> bool:
     """Whether a box of so few dimensions, `bounds_batch` of them bounded at once, is worth halving."""
-    return wide_inputs(box) <= FEW_INPUTS and bounds_batch >= LEAST_BATCH
+    wide = wide_inputs(box)
+    return wide <= FEW_INPUTS and (bounds_batch >= LEAST_BATCH or wide <= HARDLY_ANY_INPUTS)
 
 
 def first_seconds(box: Box) -> float:
