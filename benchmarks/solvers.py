@@ -39,7 +39,11 @@ GAP = 2e-5  # relative, of squares of distances
 
 @dataclass(frozen=True)
 class Row:
-    """One program and one solver; seconds are those of the processor, child processes included."""
+    """One program and one solver.
+
+    `gap` is what is left between bound and point, relative to the point (of distances, not their squares);
+    seconds are those of the processor, child processes included.
+    """
 
     question: str
     sample: int
@@ -47,6 +51,7 @@ class Row:
     solver: str
     answer: str
     value: float | None
+    gap: float | None
     nodes: int
     cpu_seconds: float
     wall_seconds: float
@@ -125,6 +130,8 @@ def _solve(engine: Engine, query: Query, question: str, sample: int, name: str, 
     else:
         result = ask(encoding, settings)
     answer, value = _reading(result, question)
+    radius = query.region.radius
+    gap = None if question == "decide" else _gap(result, radius)
     return Row(
         question=question,
         sample=sample,
@@ -132,6 +139,7 @@ def _solve(engine: Engine, query: Query, question: str, sample: int, name: str, 
         solver=name,
         answer=answer,
         value=value,
+        gap=gap,
         nodes=result.nodes,
         cpu_seconds=round(_cpu_seconds() - cpu, 2),
         wall_seconds=round(time.perf_counter() - begin, 2),
@@ -147,6 +155,13 @@ def _reading(result: SolveResult, question: str) -> tuple[str, float | None]:
     if found is None or result.termination is not Termination.OPTIMAL:
         return "open", None
     return "closed", float(np.sqrt(max(0.0, found)))
+
+
+def _gap(result: SolveResult, radius: float) -> float:
+    """Between bound and point of a distance; the radius is that of a known point."""
+    upper = radius if result.objective is None else min(radius, float(np.sqrt(max(0.0, result.objective))))
+    lower = float(np.sqrt(min(max(0.0, result.dual_bound), radius**2)))
+    return max(0.0, 1 - lower / upper)
 
 
 def _agreement(rows: list[Row]) -> bool:
@@ -170,14 +185,16 @@ def _summary(rows: list[Row], solvers: list[str]) -> None:
     binaries = [row.binaries for row in rows] or [0]
     title = rows[0].question if rows else "nothing"
     print(f"{title}: {programs} programs, {min(binaries)} to {max(binaries)} binaries")
-    print(f"{'solver':<20} {'answered':>8} {'CPU s':>9} {'median':>8} {'largest':>8} {'nodes':>9}")
+    print(f"{'solver':<20} {'answered':>8} {'CPU s':>9} {'median':>8} {'largest':>8} {'nodes':>9} {'gap':>8}")
     for solver in solvers:
         own = [row for row in rows if row.solver == solver]
         answered = sum(row.answer != "open" for row in own)
         seconds = [row.cpu_seconds for row in own] or [0.0]
+        gaps = [row.gap for row in own if row.gap is not None]
+        gap = f"{100 * float(np.mean(gaps)):.2f} %" if gaps else ""
         print(
             f"{solver:<20} {answered:>8} {sum(seconds):>9.1f} {float(np.median(seconds)):>8.2f} "
-            f"{max(seconds):>8.2f} {sum(row.nodes for row in own):>9}"
+            f"{max(seconds):>8.2f} {sum(row.nodes for row in own):>9} {gap:>8}"
         )
 
 
