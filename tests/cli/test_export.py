@@ -105,6 +105,19 @@ def test_names_are_those_of_the_page(invoke: Invoke, tmp_path: Path) -> None:
         assert name in text, name
 
 
+def test_a_distance_in_l2_is_a_quadratic_program(invoke: Invoke, tmp_path: Path) -> None:
+    """Its cost is the square of the distance; SCIP reads it, the others are named as those who do not."""
+    file = tmp_path / "closest.lp"
+    common = ("export", MLP, "--norm", "l2", "--eps", "0.72", "--targets", "0", "--objective", "closest")
+    written = invoke(*common, "-o", file)
+    assert "MIQCP" in written.stderr
+    assert "HiGHS and CBC do not solve it" in written.stderr
+    answer = said(invoke(*common, "--solution", by_scip(file)).stdout)
+    assert float(answer["objective"]) == pytest.approx(float(answer["distance"]) ** 2, rel=1e-4)
+    assert float(answer["distance"]) == pytest.approx(0.71595, rel=1e-3)
+    assert answer["onnxruntime"].startswith("confirmed")
+
+
 def test_without_a_radius_the_whole_domain_is_searched(invoke: Invoke, tmp_path: Path) -> None:
     file = tmp_path / "closest.mps"
     assert invoke("export", MLP, "-o", file, "--targets", "0", "--bounds", "interval").exit_code == 0
