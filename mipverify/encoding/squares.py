@@ -77,7 +77,7 @@ def encode_squares(
     cost[squares] = moves.unit**2
     if np.isfinite(region.radius) and squares.size:
         ones = sparse.csr_array((cost > 0).astype(np.float64)[None])
-        share = np.nextafter(region.radius / moves.unit, np.inf)
+        share = np.nextafter(region.real_radius() / moves.unit, np.inf)
         draft.add_rows(ones, -np.inf, np.nextafter(share * share, np.inf))
     return block, cost
 
