@@ -106,6 +106,7 @@ def examine(
         objective=Objective.WORST,
         polytopes=(polytope,),
         phases=phases,
+        quadratic=problem.query.region.norm is Norm.L2 and takes_squares(engine),
     )
     deadline, seed = Deadline(time_limit), engine.options.seed
     root = add_root_tangents(encoding, options=TangentOptions(), time_limit=CUT_SHARE * time_limit, seed=seed)
