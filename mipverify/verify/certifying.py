@@ -25,9 +25,18 @@ def add_proofs(engine: Engine, cases: Sequence[Case]) -> None:
     if prover is None:
         return
     for case in cases:
-        if case.error is None and (case.evidence is not Evidence.NONE or case.witness is not None):
+        if (
+            _is_plain(case)
+            and case.error is None
+            and (case.evidence is not Evidence.NONE or case.witness is not None)
+        ):
             with timed([case], Stage.PROOF):
                 _prove(engine, prover, case)
+
+
+def _is_plain(case: Case) -> bool:
+    """Whether the question is about real points of a ball: certificates know no grid and no parameters."""
+    return case.query.region.grid is None and case.query.parametrised is None
 
 
 @lru_cache(maxsize=1)

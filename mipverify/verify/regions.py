@@ -117,7 +117,10 @@ def read_regions(
                 "with radii of features, inputs stay in the domain: leave out what to do outside"
             )
         return Regions(limits, scaled_pixels(radii, shape, samples), Outside.FORBID, distance_in == "input")
-    assert perturbation is not None
+    if not hasattr(perturbation, "at"):
+        raise QueryError(
+            f"a perturbation is made by mipverify.perturbations, such as brightness(), got {perturbation!r}"
+        )
     found = [perturbation.at(x, shape) for x in points]
     treatment = Outside.CLIP if outside is None else Outside.parse(outside)
     return Regions(limits, found, treatment, distance_in == "input")

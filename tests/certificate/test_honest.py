@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import mipverify
 from mipverify.certificate.check import ArithmeticChoice, check
 from mipverify.verify.certificate import Evidence, Status
+from mipverify.verify.options import VerifyOptions
 from tests.certificate.tiny import QUERIES, tiny_question
 
 PER_TEST = 20
@@ -43,3 +46,23 @@ def test_arithmetic_is_chosen_by_the_size_of_the_work(tmp_path: Path) -> None:
     paths = question.save(tmp_path, question.answer.proof.file)
     assert "exact" in check(*paths).arithmetic
     assert "float" in check(*paths, arithmetic=ArithmeticChoice.FLOAT).arithmetic
+
+
+def test_grids_and_parameters_get_no_certificates() -> None:
+    """A certificate speaks of real points of a ball about an input of the file, and of nothing else."""
+    network = mipverify.load(Path(__file__).parents[2] / "models" / "digits_mlp.onnx")
+    digits = mipverify.load_dataset("digits", input_size=64)
+    assert digits.labels is not None
+    x, label = digits.inputs[0].reshape(-1), int(digits.labels[0])
+    options = VerifyOptions(proof="always")
+    plain = mipverify.certify(network, x, label, eps=0.02, options=options)
+    assert plain.evidence is Evidence.CHECKED_PROOF
+    for question in (
+        {"levels": 16},
+        {"perturbation": mipverify.perturbations.brightness()},
+        {"radii": np.full(64, 2.0)},
+    ):
+        answer = mipverify.certify(network, x, label, eps=0.02, options=options, **question)  # type: ignore[arg-type]
+        assert answer.status is Status.VERIFIED
+        assert answer.proof is None
+        assert answer.evidence is not Evidence.CHECKED_PROOF
