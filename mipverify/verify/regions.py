@@ -117,7 +117,7 @@ def read_regions(
                 "with radii of features, inputs stay in the domain: leave out what to do outside"
             )
         return Regions(limits, scaled_pixels(radii, shape, samples), Outside.FORBID, distance_in == "input")
-    if not hasattr(perturbation, "at"):
+    if not isinstance(perturbation, AnyFamily):
         raise QueryError(
             f"a perturbation is made by mipverify.perturbations, such as brightness(), got {perturbation!r}"
         )
