@@ -21,6 +21,7 @@ class Dialect:
         fixed: settings that are always made: tolerances.
         start: takes the values of a point, by which keyword; empty for none.
         bound: reports how good an optimum can be where it stopped early.
+        interrupt: ends early on Ctrl-C, with what it found.
         executable: program that must be on the path, for what runs outside this process.
     """
 
@@ -36,6 +37,7 @@ class Dialect:
     fixed: dict[str, float | int | str | bool] = field(default_factory=dict)
     start: str = ""
     bound: bool = False
+    interrupt: bool = False
     executable: str | None = None
 
     @property
@@ -49,6 +51,7 @@ class Dialect:
             seed=self.seed is not None,
             threads=self.threads is not None,
             bound=self.bound,
+            interrupt=self.interrupt,
         )
 
 
@@ -68,6 +71,7 @@ _HIGHS = Dialect(
         "mip_allow_restart": False,
     },
     bound=True,
+    interrupt=True,
 )
 # SCIP solves one program with one thread; `limits/dual` ends it as soon as nothing below the cutoff is left.
 _SCIP = Dialect(
@@ -81,6 +85,7 @@ _SCIP = Dialect(
     fixed={"numerics/feastol": 1e-8, "numerics/dualfeastol": 1e-8},
     start="warmstart_discrete_vars",
     bound=True,
+    interrupt=True,
 )
 _GUROBI = Dialect(
     programs=QUADRATIC,

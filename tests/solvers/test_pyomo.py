@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -115,6 +119,33 @@ def test_the_log_is_shown_where_it_is_asked_for(capfd: pytest.CaptureFixture[str
         solver_named(name).solve(SMALL, SolveOptions(log=True))
         aloud = capfd.readouterr()
         assert aloud.out + aloud.err != "", name
+
+
+INTERRUPTED = """
+import sys
+from mipverify.solvers.pyomo import PyomoSolver
+from mipverify.solvers.solver import SolveOptions
+from tests.solvers.small_programs import knapsack
+print("ready", flush=True)
+result = PyomoSolver(sys.argv[1]).solve(knapsack(3, 200, 100), SolveOptions(time_limit=100))
+print(result.termination, result.dual_bound, result.point is not None, flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", HERE)
+def test_ctrl_c_ends_a_solve_with_what_it_found(name: str) -> None:
+    assert PyomoSolver(name).capabilities.interrupt
+    command = [sys.executable, "-c", INTERRUPTED, name]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    assert process.stdout is not None
+    assert process.stdout.readline().strip() == "ready"
+    time.sleep(4.0)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=90)
+    termination, bound, _ = output.split()[-3:]
+    assert process.returncode == 0
+    assert termination == "interrupted"
+    assert -1400 < float(bound) <= -1180 + 7.5
 
 
 CONDITIONS = [condition for condition in TerminationCondition if str(condition) not in module.TERMINATIONS]
