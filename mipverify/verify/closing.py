@@ -18,6 +18,7 @@ from mipverify.verify.deadline import Deadline
 from mipverify.verify.decision import settle, worth_a_program
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import close_by_mip
+from mipverify.verify.input_splitting import splits_inputs
 from mipverify.verify.polish import closest_in_linear_region
 from mipverify.verify.problem import OpenProblem, bound_outputs, open_problem
 from mipverify.verify.searching import has_many_unstable, resume_search
@@ -101,7 +102,8 @@ class _Decisions:
             self._insist(radius)
             return True
         problem = _bounded(self.engine, case, self.strongest, radius)
-        many = has_many_unstable(problem)
+        # Halving boxes of few inputs is no dearer near the witness than elsewhere.
+        many = has_many_unstable(problem) and not splits_inputs(problem)
         if self.failed is None and case.open and case.witness is not None and many:
             _hop(self.engine, case)
             self.failed = case.upper
