@@ -40,7 +40,7 @@ def closest_in_linear_region(
     """A witness at most as far as the given one: closest in its linear region, then in its neighbours."""
     best = witness
     deadline = Deadline(SHARE * deadline.remaining())
-    if query.region.norm is Norm.L2:
+    if _is_convex_in_l2(query):
         return closest_in_l2(engine, query, witness, deadline)
     for _ in range(MAX_ROUNDS):
         if deadline.expired():
@@ -51,6 +51,11 @@ def closest_in_linear_region(
             return found if found is not None and found.distance < best.distance else best
         best = found
     return best
+
+
+def _is_convex_in_l2(query: Query) -> bool:
+    """Whether a linear region asks for the convex program of l2: not where features lie on a grid."""
+    return query.region.norm is Norm.L2 and query.region.grid is None
 
 
 def _improve(
@@ -74,7 +79,7 @@ def deepest_in_linear_region(
 
     For l2, whose ball is no linear program, the closest unsafe point instead.
     """
-    if query.region.norm is Norm.L2:
+    if _is_convex_in_l2(query):
         return nearest_unsafe(engine, query, point, deadline)
     phases = phases_at(engine.network.graph, point)
     margins = [float(p.margin(engine.network(point[None]))[0]) for p in query.unsafe]
