@@ -241,16 +241,22 @@ def _ranges(
             for part, end in ((positive[:, k], low[k]), (negative[:, k], up[k])):
                 if part.any() and end != 0:
                     total = total + Approximate.exact(part) * Approximate.exact(np.full(len(part), end))
-        side = total.value + sign * total.error
+        side = _outward(total, sign)
         if np.isfinite(budget):
             gains = [sign * matrix[:, limits.upper > 0], -sign * matrix[:, limits.lower < 0]]
             most = np.max(np.column_stack([*gains, np.zeros(len(offset))]), axis=1)
             step = Approximate.exact(most) * Approximate.exact(np.full(len(most), budget))
             within = Approximate.exact(offset) + step.rearranged(lambda a, s=sign: s * a)  # type: ignore[misc]
-            other = within.value + sign * np.abs(within.error)
+            other = _outward(within, sign)
             side = np.maximum(side, other) if sign < 0 else np.minimum(side, other)
         sides.append(side)
     return sides[0], sides[1]
+
+
+def _outward(numbers: Approximate, sign: float) -> Float64Array:
+    """A side below (sign -1) or above (+1) the true numbers; the numbers themselves where they are exact."""
+    side = np.nextafter(numbers.value + sign * numbers.error, sign * np.inf)
+    return np.where(numbers.error > 0, side, numbers.value)
 
 
 class _HingeDraft:

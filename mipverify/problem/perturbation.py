@@ -172,10 +172,16 @@ def _in_units_of_columns(perturbation: Perturbation, norm: Norm) -> tuple[Pertur
     scaled = replace(
         perturbation,
         matrix=perturbation.matrix / scale,
-        lower=perturbation.lower * scale,
-        upper=perturbation.upper * scale,
+        lower=_times(perturbation.lower, scale, -np.inf),
+        upper=_times(perturbation.upper, scale, np.inf),
     )
     return scaled, scale
+
+
+def _times(limits: Float64Array, scale: Float64Array, towards: float) -> Float64Array:
+    """Limits in other units, rounded outward."""
+    product = limits * scale
+    return np.where((limits == 0) | (scale == 1), product, np.nextafter(product, towards))
 
 
 def _theta_box(x: Float64Array, perturbation: Perturbation, domain: Box, outside: Outside) -> Box:
