@@ -31,6 +31,7 @@ SMALL = 1000  # ReLUs up to which they always are
 ENOUGH = 0.99  # share of the gap asked for that a bisection leaves open
 HOPEFUL = 0.5  # progress of a search from which on it is worth more time at once
 SLOW = 2.0  # seconds of a decision from which on no later one begins with a glance
+FEW_COUNTS = 4  # whole distances up to which a bracket is narrow
 HOP_SHARE = 0.15  # of the time left, for hops
 
 
@@ -162,16 +163,23 @@ class _Decisions:
 class _CountDecisions(_Decisions):
     """Distances that are whole numbers: the same decisions, at whole radii.
 
-    The first is at the next smaller distance than the witness's. After one that is given up comes the
-    middle of what is below it, which in the end is what was given up.
+    A narrow bracket is asked about at its upper end, just below the witness. In a wide one radii grow
+    from the lower end, by steps that double. After a decision that is given up comes the middle of what is
+    below it, which in the end is what was given up.
     """
+
+    def __init__(self, engine: Engine, case: Case, strongest: Method) -> None:
+        super().__init__(engine, case, strongest)
+        self.stride = 1.0
 
     def _radius(self) -> float:
         case, region = self.case, self.case.query.region
         top = max(0.0, min(case.upper - 1, region.radius))
         least = floor(case.lower) + 1.0 if case.excludes(floor(case.lower)) else 0.0
-        if self.failed is None or least > region.reach():
+        if least > region.reach():
             return top
+        if self.failed is None:
+            return top if top - least < FEW_COUNTS else min(top, least + self.stride - 1)
         middle = floor((least + min(self.failed, region.reach())) / 2)
         return min(max(least, float(middle)), top)
 
@@ -179,7 +187,9 @@ class _CountDecisions(_Decisions):
         case = self.case
         for old in [old for old in case.trees if old <= case.lower or case.reached(old)]:
             del case.trees[old]
-        if not case.excludes(radius):
+        if case.excludes(radius):
+            self.stride *= 2
+        else:
             self.failed = radius
             self.share = next(self.shares, 0.0)
 
