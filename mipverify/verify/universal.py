@@ -41,6 +41,8 @@ SINGLES_SHARE = 0.3  # of the time, for each sample alone
 ATTACK_SHARE = 0.15  # of the time left, for one attack
 STACK_SHARE = 0.6  # of the time left, for the stack of networks, before the joint program
 PAIRS_SHARE = 0.5  # of the time left, for pairs of samples
+BISECTION_SHARE = 0.25  # of the time left, for one number at a radius
+NARROW = 0.02  # relative width from which on the distance itself is asked for
 LINEAR_TRIALS = 8
 BISECTIONS = 8  # of the attack's radius
 MOST_PROGRAMS = 6
@@ -217,6 +219,8 @@ def _smallest(state: UniversalState, at_least: int) -> None:
     state.close(Stage.ATTACK, gap)
     if state.is_open() and state.engine.options.engine != "none":
         _measure_stack(state, at_least)
+    if state.engine.options.engine != "none":
+        _bisect(state, at_least)
     for _ in range(MOST_PROGRAMS if state.engine.options.engine in ("auto", "mip") else 0):
         before = state.size
         if not state.is_open() or not _closer(state, at_least) or not state.size < before:
@@ -252,6 +256,33 @@ def _measure_stack(state: UniversalState, at_least: int) -> None:
         found = ask_stack(state, query, targets, at_least, eps=None, seconds=seconds)
         state.exclude(min(found.lower, query.region.radius), found.evidence)
     state.close(Stage.SEARCH, gap)
+
+
+def _bisect(state: UniversalState, at_least: int) -> None:
+    """Numbers at radii between what is excluded and what is known, until one stays open."""
+    limit = min(state.query.region.radius, state.query.region.reach())
+    everyone = len(state.query.samples)
+    while state.is_open():
+        top = min(state.size, limit)
+        if top - state.excluded <= NARROW * top:
+            return
+        radius = (state.excluded + top) / 2
+        part = UniversalState(
+            state.engine,
+            state.query.within(radius),
+            None,
+            Deadline(BISECTION_SHARE * state.deadline.remaining()),
+            excluded=everyone,
+            evidence=Evidence.BOUND_PROPAGATION,
+            enough=at_least,
+        )
+        _most_fooled(part)
+        state.learn(part)
+        if part.excluded < at_least:
+            state.exclude(radius, part.evidence)
+            state.close(part.decided_by or Stage.SEARCH, state.engine.options.gap)
+        elif part.best < at_least:
+            return
 
 
 def _closer(state: UniversalState, at_least: int) -> bool:

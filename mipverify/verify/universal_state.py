@@ -31,6 +31,7 @@ class UniversalState:
         witness: the best perturbation that was replayed.
         excluded: with a number asked for, none fools more than this; with a size, none up to this size does.
         evidence: what stands behind `excluded`.
+        enough: where a number is asked for, all that is to be known is whether it can be reached.
         robust: samples proven, each alone, to be safe from every perturbation in question.
     """
 
@@ -41,6 +42,7 @@ class UniversalState:
     excluded: float
     witness: SharedWitness | None = None
     evidence: Evidence = Evidence.NONE
+    enough: int | None = None
     robust: set[int] = field(default_factory=set)
     decided_by: Stage | None = None
     num_binaries: int | None = None
@@ -84,13 +86,25 @@ class UniversalState:
         if self.decided_by is not None:
             return
         if self.at_least is None:
-            done = self.best >= self.excluded
+            known = self.enough is not None and (self.best >= self.enough or self.excluded < self.enough)
+            done = known or self.best >= self.excluded
         else:
             limit = min(self.query.region.radius, self.query.region.reach())
             near = self.size < np.inf and self.size - self.excluded <= gap * self.size
             done = near or self.excluded >= limit
         if done:
             self.decided_by = stage
+
+    def learn(self, part: UniversalState) -> None:
+        """Take over what a question about smaller perturbations of the same samples has cost and found."""
+        for stage, seconds in part.seconds.items():
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+        if part.nodes is not None:
+            self.nodes = (self.nodes or 0) + part.nodes
+        if part.num_binaries is not None:
+            self.num_binaries = max(self.num_binaries or 0, part.num_binaries)
+        if part.witness is not None:
+            self.offer(part.witness.delta)
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:
