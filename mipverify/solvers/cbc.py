@@ -30,6 +30,7 @@ from mipverify.milp.result import SolveResult, Termination
 from mipverify.solvers.background import run_in_background
 from mipverify.solvers.capabilities import Capabilities, check_kind
 from mipverify.solvers.cutoff import apply_cutoff
+from mipverify.solvers.printed import unprinted
 from mipverify.solvers.solver import SolveOptions
 
 PRIMAL_TOLERANCE = 1e-9
@@ -230,7 +231,8 @@ def _read(
         case (pulp.LpStatusInfeasible, _):  # a proof by search has sol_status *No Solution Found*
             termination, bound, objective = Termination.INFEASIBLE, inf, None
         case (_, pulp.LpSolutionOptimal) if objective is not None:
-            termination, bound = Termination.OPTIMAL, min(objective, logged if match else objective)
+            termination = Termination.OPTIMAL
+            bound = min(objective, logged if match else objective) - unprinted(program, point)
         case (_, pulp.LpSolutionUnbounded):
             termination, objective = Termination.UNBOUNDED, None
         case (_, pulp.LpSolutionIntegerFeasible) if objective is not None:

@@ -34,6 +34,7 @@ from mipverify.solvers.background import run_in_background
 from mipverify.solvers.capabilities import LINEAR, QUADRATIC, Capabilities, check_kind
 from mipverify.solvers.cutoff import apply_cutoff
 from mipverify.solvers.dialects import DIALECTS, Dialect
+from mipverify.solvers.printed import unprinted
 from mipverify.solvers.solver import SolveOptions
 
 POINT_TOLERANCE = 1e-6
@@ -238,6 +239,8 @@ class PyomoSolver:
         if objective is not None:
             known = isfinite(bound) or termination is not Termination.OPTIMAL
             bound = min(objective, bound) if known else objective
+        if point is not None and self._dialect.executable:
+            bound -= unprinted(program, point)
         return SolveResult(
             termination=termination,
             point=point,

@@ -51,6 +51,18 @@ def test_optimum_equals_enumeration(name: str) -> None:
     check()
 
 
+def test_digits_that_cbc_does_not_print_count_in_its_bound() -> None:
+    """A cost far larger than the optimum: what is read of CBC's point is off by more than its tolerance."""
+    given_program = program(
+        [3e4, 1e4], [[3.0, 1.0]], [1.0 + 1e-9], [inf], integral=False, offset=-1e4, upper=1.0
+    )
+    expected = solver_named("highs").solve(given_program, SolveOptions()).objective
+    result = solver_named("cbc").solve(given_program, SolveOptions())
+    assert expected == pytest.approx(1e-5, abs=1e-9)
+    assert result.dual_bound <= expected
+    assert result.dual_bound == pytest.approx(expected, abs=1e-2)
+
+
 @pytest.mark.parametrize("name", BACKENDS)
 def test_cutoff_hides_what_is_not_better(name: str) -> None:
     small = knapsack(0, 30, 15)
