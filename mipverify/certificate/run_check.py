@@ -47,15 +47,28 @@ class CheckedRecord:
         return bool(self.findings) or (self.verdict is not None and not self.verdict.accepted)
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a run was about, as far as it is known.
+
+    Attributes:
+        inputs: the samples [samples, n] that indices refer to; None where they are not known.
+        domain: the range of every input; None where it is not known, or not the same for all.
+    """
+
+    inputs: Float64Array | None
+    domain: tuple[float, float] | None
+
+
 def check_run(
-    folder: Path, network: Path, *, inputs: Float64Array | None, arithmetic: ArithmeticChoice
+    folder: Path, network: Path, *, asked: Asked, arithmetic: ArithmeticChoice
 ) -> Iterator[CheckedRecord]:
     """Check the records of a run, one after the other.
 
     Args:
         folder: of the run.
         network: the ONNX file that it was about.
-        inputs: the samples [samples, n] that indices refer to; None to leave the inputs unchecked.
+        asked: what certificates are compared with.
         arithmetic: how sums are formed.
 
     Raises:
@@ -69,7 +82,7 @@ def check_run(
                 index = int(record["index"])
             except (ValueError, KeyError, TypeError):
                 raise CertificateError(f"{folder / RECORDS} holds a line that is no record") from None
-            yield _check_record(record, index, folder, network, inputs, arithmetic)
+            yield _check_record(record, index, folder, network, asked, arithmetic)
 
 
 def _check_record(
@@ -77,7 +90,7 @@ def _check_record(
     index: int,
     folder: Path,
     network: Path,
-    inputs: Float64Array | None,
+    asked: Asked,
     arithmetic: ArithmeticChoice,
 ) -> CheckedRecord:
     status, evidence, name = (str(record.get(key)) for key in ("status", "evidence", "certificate"))
@@ -89,14 +102,14 @@ def _check_record(
         return CheckedRecord(index, status, evidence, None, (f"{name} lies outside of the run",))
     try:
         verdict = check(path, network, arithmetic=arithmetic)
-        findings = _compare(record, index, path, verdict, inputs) if verdict.accepted else ()
+        findings = _compare(record, index, path, verdict, asked) if verdict.accepted else ()
     except (OSError, CertificateError) as error:
         return CheckedRecord(index, status, evidence, None, (f"its certificate cannot be read: {error}",))
     return CheckedRecord(index, status, evidence, verdict, findings)
 
 
 def _compare(
-    record: dict[str, Any], index: int, path: Path, verdict: Verdict, inputs: Float64Array | None
+    record: dict[str, Any], index: int, path: Path, verdict: Verdict, asked: Asked
 ) -> tuple[str, ...]:
     """What the record says and the certificate does not."""
     file = read_certificate(path)
@@ -113,8 +126,10 @@ def _compare(
     wanted = _wanted(record)
     if wanted is not None and class_kept(file) != wanted:
         findings.append("the certificate is not about every other class than the label")
-    if inputs is not None and not _is_sample(file.arrays["center"], inputs, index):
+    if asked.inputs is not None and not _is_sample(file.arrays["center"], asked.inputs, index):
         findings.append("the certificate is about another input")
+    if asked.domain is not None and not _holds(file.arrays["domain"], asked.domain):
+        findings.append("the certificate is about a smaller domain")
     return tuple(findings)
 
 
@@ -131,6 +146,10 @@ def _wanted(record: dict[str, Any]) -> ClassKept | None:
 
 def _reaches(upper: float | None, eps: float | None) -> bool:
     return upper is not None and eps is not None and upper <= eps
+
+
+def _holds(domain: Float64Array, asked: tuple[float, float]) -> bool:
+    return bool((domain[0] <= asked[0]).all() and (domain[1] >= asked[1]).all())
 
 
 def _is_sample(center: Float64Array, inputs: Float64Array, index: int) -> bool:

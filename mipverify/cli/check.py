@@ -92,14 +92,16 @@ def _network_of(run: Path) -> Path:
 
 
 def _run(run: Path, network: Path | None, choice: ArithmeticChoice, as_json: bool, quiet: bool) -> bool:
-    from mipverify.certificate.run_check import check_run
+    from mipverify.certificate.run_check import Asked, check_run
 
     named = network or _network_of(run)
-    inputs = _inputs(run)
-    if inputs is None:
+    asked = Asked(_inputs(run), _domain(run))
+    if asked.inputs is None:
         typer.echo("note: the data of the run cannot be read: inputs are not compared with it", err=True)
+    if asked.domain is None:
+        typer.echo("note: the limits of the inputs of the run are not compared", err=True)
     found: list[CheckedRecord] = []
-    for record in check_run(run, named, inputs=inputs, arithmetic=choice):
+    for record in check_run(run, named, asked=asked, arithmetic=choice):
         found.append(record)
         if as_json:
             values = {} if record.verdict is None else _values(record.verdict)
@@ -126,6 +128,18 @@ def _inputs(run: Path) -> Float64Array | None:
             size *= extent
         return flat_inputs(load_dataset(source, input_size=size), shape)[0]
     except (InputError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _domain(run: Path) -> tuple[float, float] | None:
+    """The range of every input; None where the question narrows it sample by sample, or does not say."""
+    try:
+        question = json.loads((run / "run.json").read_text(encoding="utf-8"))["question"]
+        if question["region"] is not None:
+            return None
+        low, high = question["domain"] or ("-inf", "inf")
+        return float(low), float(high)
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

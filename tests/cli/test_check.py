@@ -89,6 +89,23 @@ def test_records_that_say_more_than_their_certificates(
     assert word in result.output
 
 
+def test_certificates_about_less_than_the_domain(run: Path, invoke: Invoke) -> None:
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["question"]["domain"] = [-1.0, 1.0]
+    (run / "run.json").write_text(json.dumps(manifest))
+    result = invoke("check", run)
+    assert result.exit_code == 1
+    assert "smaller domain" in result.output
+
+
+def test_masks_are_not_compared_and_it_says_so(tmp_path: Path, invoke: Invoke) -> None:
+    out = tmp_path / "run"
+    invoke("certify", CONV, "--eps", "0.1", "--mask", "0:3,0:3", "-n", "2", "--out", out)
+    result = invoke("check", out)
+    assert result.exit_code == 0, result.output
+    assert "limits of the inputs of the run are not compared" in result.output
+
+
 def test_a_certificate_of_another_sample(run: Path, invoke: Invoke) -> None:
     verified = [record for record in records(run) if record["status"] == "verified"]
     index = verified[0]["index"]
