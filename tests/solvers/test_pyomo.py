@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -17,6 +18,7 @@ import pulp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyomo.common import Executable
 from pyomo.opt import SolverStatus, TerminationCondition
 from scipy import sparse
 
@@ -45,10 +47,14 @@ BOX = program([1.0, 1.0], [[1.0, 1.0]], [1.5], [inf], integral=False)
 
 
 @pytest.fixture(autouse=True)
-def cbc_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program that PuLP brings, for Pyomo's own plugin."""
+def cbc_on_the_path() -> Iterator[None]:
+    """The program that PuLP brings, for Pyomo's own plugin, which remembers what it once did not find."""
     folder = str(Path(pulp.PULP_CBC_CMD.pulp_cbc_path).parent)
-    monkeypatch.setenv("PATH", os.environ["PATH"] + os.pathsep + folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", os.environ["PATH"] + os.pathsep + folder)
+        Executable("cbc").rehash()
+        yield
+    Executable("cbc").rehash()
 
 
 def needs(solver: str) -> pytest.MarkDecorator:
