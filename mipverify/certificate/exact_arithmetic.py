@@ -148,6 +148,7 @@ class ExactArithmetic:
         matrix: sparse.csr_array,
         relative_error: float,
         reach: Float64Array,  # noqa: ARG002
+        values: Float64Array,  # noqa: ARG002
     ) -> tuple[Dyadic, Dyadic]:
         """rows @ matrix, [rows, columns], and no charge.
 

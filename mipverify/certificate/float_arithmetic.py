@@ -3,7 +3,8 @@
 Sums of n products are off by at most n eps times the sum of the absolute products, in any order (Higham 2002;
 eps is twice the unit roundoff, which leaves room for the rounding of the bound itself). A sum is an
 `Enclosed` number. Coefficients are plain floats: where a product of coefficients is rounded, the sum that
-they belong to is charged what this makes of values within their bounds. Underflow is charged subnormals.
+they belong to is charged what this makes of values within their bounds. A product that underflows is off by
+at most `LEAST`: a sum is charged some of these, and coefficients that underflow as many times the values.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.problem.norm import Norm
 
 EPS = float(np.finfo(np.float64).eps)
+LEAST = 2.0**-1074  # no product is off by more where it underflows
 TINY = 2.0**-1060
 
 
@@ -53,11 +55,16 @@ class FloatArithmetic:
     def add(self, a: Float64Array, b: Float64Array, reach: Float64Array) -> tuple[Float64Array, Enclosed]:
         """Coefficients a + b of values |v| <= reach, and what their rounding is charged, [rows]."""
         total = a + b
-        charge = (np.abs(total) * EPS) @ np.where(total.any(axis=0), reach, 0.0) + TINY
+        charge = (np.abs(total) * EPS) @ np.where(total.any(axis=0), reach, 0.0) + a.shape[1] * TINY
         return total, Enclosed(np.zeros(len(a)), charge * (1 + 2 * a.shape[1] * EPS))
 
     def product(
-        self, rows: Float64Array, matrix: sparse.csr_array, relative_error: float, reach: Float64Array
+        self,
+        rows: Float64Array,
+        matrix: sparse.csr_array,
+        relative_error: float,
+        reach: Float64Array,
+        values: Float64Array,
     ) -> tuple[Float64Array, Enclosed]:
         """Coefficients rows @ matrix, [rows, columns], and what their rounding is charged, [rows].
 
@@ -65,11 +72,14 @@ class FloatArithmetic:
             rows: coefficients of matrix @ v.
             matrix: its entries are known to `relative_error`.
             relative_error: of the entries.
-            reach: bounds of abs(matrix) @ abs(v), one an entry of `rows`.
+            reach: bounds of abs(matrix) @ abs(v), one an entry of `rows`, formed in floats.
+            values: bounds of abs(v), one an entry of the result.
         """
         size = matrix.shape[0] + 4
         share = (size * EPS + relative_error) * (1 + 2 * size * EPS)
-        charge = share * _weighted(np.abs(rows), reach) + size * TINY
+        reach = reach + matrix.shape[1] * LEAST
+        used = values if np.isfinite(values).all() else values[np.unique(matrix.indices)]
+        charge = share * _weighted(np.abs(rows), reach) + size * LEAST * used.sum() + size * TINY
         return np.ascontiguousarray((matrix.T @ rows.T).T), Enclosed(np.zeros(len(rows)), charge)
 
     def dot(self, rows: Float64Array, vector: Float64Array, error: Float64Array | None) -> Enclosed:
@@ -87,7 +97,7 @@ class FloatArithmetic:
         if not off.any():
             return Enclosed(np.zeros(len(off)), np.zeros(len(off)))
         total = _weighted(off, np.maximum(np.abs(low), np.abs(up)))
-        return Enclosed(-total, total * (off.shape[1] + 4) * EPS + TINY)
+        return Enclosed(-total, total * (off.shape[1] + 4) * EPS + off.shape[1] * TINY)
 
     def relu(
         self, numbers: Float64Array, kept: Float64Array, low: Float64Array, up: Float64Array
@@ -119,7 +129,7 @@ class FloatArithmetic:
                 moved = price * region.radius + (room * np.maximum(gain - price[:, None], 0.0)).sum(1)
             case Norm.L2:
                 ball = best_split(gain, room, region.radius)
-                length = np.sqrt(np.square(ball).sum(1)) + TINY
+                length = np.sqrt(np.square(ball).sum(1)) + size * 2.0**-537  # squares underflow
                 moved = region.radius * length + (room * np.abs(gain - ball)).sum(1)
             case _:
                 moved = _largest(gain * room, region.groups, region.radius)

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from mipverify.certificate.content import Content, neurons_of
+from mipverify.certificate.float_arithmetic import TINY
 from mipverify.certificate.format import CertificateError
 from mipverify.certificate.network import CheckedNetwork, Relu
 from mipverify.certificate.region import CheckedPart
@@ -143,12 +144,13 @@ class ProofChecker:
         unsafe = self.content.unsafe
         output = len(self.network.layers) - 1
         with np.errstate(over="ignore", invalid="ignore"):
-            reach = np.abs(unsafe.matrix) @ relaxation.bounds.magnitude(output)
-        forms, charge = arithmetic.product(weights, sparse.csr_array(-unsafe.matrix), 0.0, reach)
+            values = relaxation.bounds.magnitude(output)
+            reach = np.abs(unsafe.matrix) @ values
+        forms, charge = arithmetic.product(weights, sparse.csr_array(-unsafe.matrix), 0.0, reach, values)
         offset = arithmetic.dot(weights, unsafe.offset, None)
         least = relaxation.least(output, forms, [offset, charge], choices)
         margins = np.where(void, np.inf, least)
-        rounding = (weights @ np.abs(unsafe.matrix)) @ error * (1 + 1e-9)
+        rounding = (weights @ np.abs(unsafe.matrix) + TINY) @ error * (1 + 1e-9)
         self.report.leaves += len(batch)
         self.report.failed += int((~(margins > 0)).sum())
         self.report.margin = min(self.report.margin, float(margins.min()))

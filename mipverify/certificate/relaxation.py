@@ -174,7 +174,8 @@ class _Descent:
     def _put_product(
         self, source: int, rows: Float64Array, matrix: sparse.csr_array, relative: float, reach: Float64Array
     ) -> None:
-        numbers, charge = self.arithmetic.product(rows, matrix, relative, reach)
+        values = self.bounds.magnitude(source)
+        numbers, charge = self.arithmetic.product(rows, matrix, relative, reach, values)
         self.parts.append(charge)
         self.put(source, numbers)
 
@@ -268,12 +269,13 @@ def _over_region(
     sign: float, layer: Affine, part: CheckedPart, bounds: LayerBounds, arithmetic: Arithmetic
 ) -> Float64Array:
     """Lower bounds of sign times an affine layer of the input, [size]."""
-    exact, eye = _any(arithmetic), sign * np.eye(layer.size)
-    matrix, reach = layer.terms[0][1], layer.absolute[0] @ bounds.magnitude(0)
+    exact, values = _any(arithmetic), bounds.magnitude(0)
+    matrix, reach = layer.terms[0][1], layer.absolute[0] @ values
     least = []
     for first in range(0, layer.size, ROWS):
-        rows = eye[first : first + ROWS]
-        form, charge = exact.product(rows, matrix, layer.relative_error, reach)
+        count = min(ROWS, layer.size - first)
+        rows = sign * np.eye(count, layer.size, k=first)
+        form, charge = exact.product(rows, matrix, layer.relative_error, reach, values)
         offset = exact.dot(rows, layer.bias, layer.bias_error)
         least.append(exact.at_least(exact.total([exact.region(form, part), offset, charge])))
     return np.concatenate(least)

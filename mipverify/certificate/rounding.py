@@ -10,6 +10,8 @@ from mipverify.graph.operators import Float64Array
 
 _UNIT = 2.0**-24
 _SMALLEST = 2.0**-149
+_LARGEST = 2.0**127  # half of what is infinite
+_COARSER = 2.0**29  # a float32 rounding in float64 roundings
 
 
 def deployed_error(network: CheckedNetwork, bounds: LayerBounds) -> Float64Array:
@@ -17,26 +19,42 @@ def deployed_error(network: CheckedNetwork, bounds: LayerBounds) -> Float64Array
 
     Every affine operator is taken for a plain sum of products in float32, in any order, with or without
     fused multiplication (Higham 2002); the inputs are floats, rounded once where the file is given normalised
-    ones. Each operator of the file is one layer, so runtimes that fuse operators round less, not more.
+    ones. A coefficient that has to be computed (of a batch normalisation) is computed in float32, too. Affine
+    operators in a row may be fused: then what cancels between them in real arithmetic does not for the
+    roundings, and sizes are sums of absolute products from one ReLU to the next. Infinite where a sum could
+    overflow.
     """
     errors: list[Float64Array] = []
+    sizes: list[Float64Array] = []
     for k, layer in enumerate(network.layers):
         reach = np.maximum(np.abs(bounds.lower[k]), np.abs(bounds.upper[k]))
         match layer:
             case Input(size=size):
-                errors.append(np.zeros(size))
-            case Affine(terms=terms, bias=bias):
-                error, magnitude, length = np.zeros(layer.size), np.abs(bias), 2.0
-                for source, matrix in terms:
-                    size_of = np.maximum(np.abs(bounds.lower[source]), np.abs(bounds.upper[source]))
-                    error = error + abs(matrix) @ errors[source]
-                    magnitude = magnitude + abs(matrix) @ (size_of + errors[source])
-                    length += float(np.diff(matrix.indptr).max(initial=0))
-                share = length * _UNIT / (1 - length * _UNIT) if length * _UNIT < 0.5 else np.inf
-                errors.append(error + share * magnitude + length * _SMALLEST)
+                error = np.zeros(size)
+            case Affine() as affine:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    error, reach = _affine(affine, errors, sizes)
             case Relu(source=source):
-                errors.append(errors[source])
+                error = errors[source]
             case MaxPool(source=source, windows=windows):
-                errors.append(errors[source][windows].max(axis=1))
-        errors[-1] = np.where(np.isfinite(reach), errors[-1] * (1 + 1e-9), np.inf)
+                error = errors[source][windows].max(axis=1)
+        known = np.isfinite(error) & (reach + error < _LARGEST)
+        errors.append(np.where(known, error * (1 + 1e-9), np.inf))
+        sizes.append(reach)
     return errors[-1]
+
+
+def _affine(
+    layer: Affine, errors: list[Float64Array], sizes: list[Float64Array]
+) -> tuple[Float64Array, Float64Array]:
+    """The error of an affine layer, and the size of the sum of absolute products that it forms, [size]."""
+    carried, size, length = np.zeros(layer.size), np.abs(layer.bias), 2.0
+    for (source, matrix), absolute in zip(layer.terms, layer.absolute, strict=True):
+        carried = carried + absolute @ errors[source]
+        size = size + absolute @ (sizes[source] + errors[source])
+        length += float(np.diff(matrix.indptr).max(initial=0))
+    share = length * _UNIT / (1 - length * _UNIT) if length * _UNIT < 0.5 else np.inf
+    error = carried + (share + _COARSER * layer.relative_error) * size + length * _SMALLEST
+    if layer.bias_error is not None:
+        error = error + _COARSER * layer.bias_error
+    return error, size
