@@ -14,6 +14,7 @@ from mipverify.bounds.optimise_planes import PlaneOptions
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array
 from mipverify.graph.size import num_products
+from mipverify.problem.norm import Norm
 from mipverify.search.node_bounds import NodeBounds, NodeOptions
 from mipverify.search.phase_search import PausedPhases, SearchOptions, search_phases
 from mipverify.search.subtrees import Phases, Settled, SubtreeOptions, Subtrees
@@ -131,8 +132,11 @@ def _search(
     )
     case.nodes = (case.nodes or 0) + result.nodes
     if not result.complete:
-        if case.eps is None and bounds.count > MANY and result.paused is not None:
-            radius = problem.query.region.radius
+        region = problem.query.region
+        # In l2 decisions near the witness end, if late: what they have done so far is kept.
+        worth_keeping = bounds.count > MANY or region.norm is Norm.L2
+        if case.eps is None and worth_keeping and result.paused is not None:
+            radius = region.radius
             case.trees[radius] = PausedTree(problem, bounds, stage.evidence, result.paused)
         return problem
     case.leaves = result.leaves
