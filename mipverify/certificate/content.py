@@ -156,30 +156,3 @@ def neurons_of(content: Content, network: CheckedNetwork, kind: str) -> tuple[In
     if ((neuron < 0) | (neuron >= sizes))[inner].any():
         raise CertificateError(f"{kind!r} names a neuron that is not there")
     return position, neuron
-
-
-@dataclass(frozen=True)
-class ClassKept:
-    """The unsafe set {y : y_t >= y_label + alpha for some other class t}."""
-
-    label: int
-    alpha: float
-
-
-def class_kept(file: CertificateFile) -> ClassKept | None:
-    """The class that the unsafe set says is kept against every other one; None if it says anything else."""
-    matrix, offset, owner = (file.arrays[f"unsafe_{name}"] for name in ("matrix", "offset", "owner"))
-    classes = matrix.shape[1]
-    negative = np.argwhere(matrix == -1)
-    if len(matrix) != classes - 1 or len(negative) != len(matrix) or len(np.unique(negative[:, 1])) != 1:
-        return None
-    label = int(negative[0, 1])
-    others = [k for k in range(classes) if k != label]
-    expected = np.zeros_like(matrix)
-    targets = (matrix == 1).argmax(axis=1)
-    expected[np.arange(len(matrix)), targets] = 1
-    expected[:, label] = -1
-    one_each = np.array_equal(owner, np.arange(len(owner)))
-    if not one_each or sorted(targets.tolist()) != others or not np.array_equal(matrix, expected):
-        return None
-    return ClassKept(label, float(offset.max()))

@@ -92,14 +92,21 @@ def _network_of(run: Path) -> Path:
 
 
 def _run(run: Path, network: Path | None, choice: ArithmeticChoice, as_json: bool, quiet: bool) -> bool:
-    from mipverify.certificate.run_check import Asked, check_run
+    from mipverify.certificate.record_claims import Asked
+    from mipverify.certificate.run_check import check_run
 
     named = network or _network_of(run)
-    asked = Asked(_inputs(run), _domain(run))
+    asked = Asked(_inputs(run), _domain(run), _question(run), _normalisation(run))
     if asked.inputs is None:
         typer.echo("note: the data of the run cannot be read: inputs are not compared with it", err=True)
     if asked.domain is None:
         typer.echo("note: the limits of the inputs of the run are not compared", err=True)
+    if asked.question is None:
+        typer.echo("note: the run does not say what it asks: records are not compared with it", err=True)
+    elif (asked.question.get("criterion") or {}).get("output") is not None:
+        typer.echo("note: conditions on outputs are not compared with the certificates", err=True)
+    if asked.normalisation is None:
+        typer.echo("note: the run does not name its normalisation: it is not compared", err=True)
     found: list[CheckedRecord] = []
     for record in check_run(run, named, asked=asked, arithmetic=choice):
         found.append(record)
@@ -139,6 +146,25 @@ def _domain(run: Path) -> tuple[float, float] | None:
             return None
         low, high = question["domain"] or ("-inf", "inf")
         return float(low), float(high)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _question(run: Path) -> dict[str, Any] | None:
+    """What is the same for all samples; None where the run does not say."""
+    try:
+        question = json.loads((run / "run.json").read_text(encoding="utf-8"))["question"]
+        eps = {"eps": question["eps"]} if question["region"] is None else {}
+        return {"norm": question["norm"], "criterion": dict(question["criterion"]), **eps}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _normalisation(run: Path) -> str | None:
+    """The digest of the mean and standard deviation of the run; None where it does not say."""
+    try:
+        digest = json.loads((run / "run.json").read_text(encoding="utf-8"))["network"]["normalisation"]
+        return str(digest)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

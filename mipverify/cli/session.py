@@ -235,7 +235,10 @@ def _sum_up(session: Session) -> None:
 
 
 def _manifest(session: Session) -> dict[str, object]:
+    from mipverify.certificate.record_claims import normalisation_digest
+
     network, data, question = session.network, session.samples.dataset, session.question
+    given = network.normalization
     return {
         "mipverify": __version__,
         "network": {
@@ -243,6 +246,7 @@ def _manifest(session: Session) -> dict[str, object]:
             "digest": network.digest,
             "file": session.file,
             "input_shape": network.graph.input_shape,
+            "normalisation": "" if given is None else normalisation_digest(given.mean, given.std),
         },
         "data": {
             "name": data.name,

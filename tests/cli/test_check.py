@@ -76,6 +76,17 @@ def test_one_certificate_in_both_arithmetics(run: Path, invoke: Invoke) -> None:
         ("verified", {"certificate": "certificates/999999.npz"}, "cannot be read"),
         ("falsified", {"eps": 0.01}, "within eps"),
         ("falsified", {"upper_bound": 0.001}, "smaller upper bound"),
+        ("falsified", {"status": "misclassified"}, "input itself"),
+        ("verified", {"eps": 0.05}, "another question"),
+        ("verified", {"criterion": None}, "does not say which outputs"),
+        ("verified", {"criterion": {"reading": "label", "targets": [1, 2], "alpha": 0.0}}, "other targets"),
+        (
+            "verified",
+            {"criterion": {"reading": "argmax", "targets": None, "alpha": 0.5}},
+            "every other class",
+        ),
+        ("verified", {"lower_bound": "0.1"}, "no number as lower_bound"),
+        ("verified", {"certificate": "certificates/\0.npz"}, "cannot be read"),
     ],
 )
 def test_records_that_say_more_than_their_certificates(
@@ -87,6 +98,57 @@ def test_records_that_say_more_than_their_certificates(
     result = invoke("check", run)
     assert result.exit_code == 1
     assert word in result.output
+
+
+def test_verified_within_more_than_the_certificate_shows(run: Path, invoke: Invoke) -> None:
+    """A record without any lower bound, in a run that asks for more."""
+    manifest = json.loads((run / "run.json").read_text())
+    manifest["question"]["eps"] = 0.2
+    (run / "run.json").write_text(json.dumps(manifest))
+    for record in records(run):
+        change(run, int(str(record["index"])), eps=0.2, lower_bound=None)
+    result = invoke("check", run)
+    assert result.exit_code == 1
+    assert "within eps" in result.output
+
+
+def test_verified_without_a_proof_is_not_accepted(run: Path, invoke: Invoke) -> None:
+    index = first(run, "verified")["index"]
+    assert isinstance(index, int)
+    change(run, index, evidence="solver claim")
+    result = invoke("check", run)
+    assert f"accepted           {len(records(run)) - 1}" in result.output
+    assert "1 verified on: solver claim" in result.output
+
+
+def test_certificates_about_another_normalisation(run: Path, invoke: Invoke) -> None:
+    """Large standard deviations make any network constant: those of the run count, be they ever so plain."""
+    path = run / str(first(run, "verified")["certificate"])
+    file = read_certificate(path)
+    size = file.arrays["center"].shape
+    arrays = file.arrays | {"mean": np.zeros(size), "std": np.ones(size)}
+    write_certificate(path, CertificateFile(file.header, arrays))
+    assert "another normalisation" in invoke("check", run).output
+
+
+def test_offsets_that_differ(run: Path, invoke: Invoke) -> None:
+    """A margin that one class alone has to reach is not the margin of the question."""
+    record = first(run, "falsified")
+    path = run / str(record["certificate"])
+    change(run, int(str(record["index"])), evidence="none", lower_bound=0.0)
+    file = read_certificate(path)
+    offset = file.arrays["unsafe_offset"].copy()
+    offset[0] = -100.0
+    header = file.header | {"lower": None}
+    write_certificate(path, CertificateFile(header, file.arrays | {"unsafe_offset": offset}))
+    assert "every other class" in invoke("check", run).output
+
+
+def test_a_line_without_an_index(run: Path, invoke: Invoke) -> None:
+    (run / "records.jsonl").write_text('{"index": Infinity}')
+    result = invoke("check", run)
+    assert result.exit_code == 2
+    assert "no record" in result.output
 
 
 def test_certificates_about_less_than_the_domain(run: Path, invoke: Invoke) -> None:
