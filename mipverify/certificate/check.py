@@ -27,7 +27,7 @@ from mipverify.errors import InputError
 
 MOST_MODEL_BYTES = 1 << 31
 # Multiplications from which exact arithmetic is not chosen by itself.
-EXACT_WORK = 100_000
+EXACT_WORK = 20_000
 
 
 class ArithmeticChoice(StrEnum):

@@ -119,7 +119,7 @@ class ExactArithmetic:
         bias: Float64Array,
         relative_error: float,
         bias_error: Float64Array | None,
-    ) -> tuple[Float64Array, Float64Array]:
+    ) -> tuple[Float64Array, Float64Array, list[Float64Array]]:
         """Bounds of sum of matrix @ v + bias, for terms (matrix, its absolute, sides of v)."""
         if relative_error or bias_error is not None:
             raise QueryError("an operator has coefficients that are no floats: check with floats instead")
@@ -127,7 +127,7 @@ class ExactArithmetic:
         for matrix, _, lower, upper in terms:
             least, largest = (self._box_term(matrix, lower, upper, sign) for sign in (1, -1))
             low, up = low + least, up - largest
-        return self.at_least(low), -self.at_least(Dyadic(-up.integers, up.shift))
+        return self.at_least(low), -self.at_least(Dyadic(-up.integers, up.shift)), []
 
     def _box_term(
         self, matrix: sparse.csr_array, lower: Float64Array, upper: Float64Array, sign: int

@@ -143,21 +143,25 @@ class FloatArithmetic:
         bias: Float64Array,
         relative_error: float,
         bias_error: Float64Array | None,
-    ) -> tuple[Float64Array, Float64Array]:
-        """Bounds of sum of matrix @ v + bias, for terms (matrix, its absolute, sides of v)."""
-        middle, spread, magnitude = bias, np.zeros_like(bias), np.abs(bias)
+    ) -> tuple[Float64Array, Float64Array, list[Float64Array]]:
+        """Bounds of sum of matrix @ v + bias, for terms (matrix, its absolute, sides of v).
+
+        Returns:
+            Lower and upper bounds, and for each term a bound of absolute @ abs(v), without rounding errors.
+        """
+        middle, spread, magnitude, reaches = bias, np.zeros_like(bias), np.abs(bias), []
         size = 8 + sum(int(np.diff(matrix.indptr).max(initial=0)) for matrix, _, _, _ in terms)
         for matrix, absolute, lower, upper in terms:
             center = lower / 2 + upper / 2
             radius = np.nextafter(np.maximum(upper - center, center - lower), np.inf)
             middle = middle + matrix @ center
-            spread = spread + absolute @ radius
-            magnitude = magnitude + absolute @ (np.abs(center) + radius)
+            reaches.append(absolute @ (np.abs(center) + radius))
+            spread, magnitude = spread + absolute @ radius, magnitude + reaches[-1]
         error = (size * EPS + relative_error) * magnitude * (1 + 2 * size * EPS) + size * TINY
         error = spread + (error if bias_error is None else error + bias_error)
         error = error * (1 + 4 * EPS)
         low, up = np.nextafter(middle - error, -np.inf), np.nextafter(middle + error, np.inf)
-        return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(up), np.inf, up)
+        return np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(up), np.inf, up), reaches
 
     def total(self, parts: list[Enclosed]) -> Enclosed:
         """Sum of several."""

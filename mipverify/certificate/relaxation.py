@@ -78,6 +78,10 @@ class LayerBounds:
         """Bounds of the absolute values of a layer."""
         return np.maximum(np.abs(self.lower[layer]), np.abs(self.upper[layer]))
 
+    def note_reach(self, layer: int, reaches: list[Float64Array]) -> None:
+        """Keep what `reach` would compute for the terms of a layer."""
+        self._reach |= {(layer, term): reach for term, reach in enumerate(reaches)}
+
     def reach(self, layer: int, affine: Affine, term: int) -> Float64Array:
         """Bounds of abs(matrix) @ abs(value) of a term of an affine layer, without rounding errors."""
         key = layer, term
@@ -258,7 +262,8 @@ def _from_sources(
         (matrix, absolute, bounds.lower[source], bounds.upper[source])
         for (source, matrix), absolute in zip(layer.terms, layer.absolute, strict=True)
     ]
-    low, up = arithmetic.box(sides, layer.bias, layer.relative_error, layer.bias_error)
+    low, up, reaches = arithmetic.box(sides, layer.bias, layer.relative_error, layer.bias_error)
+    bounds.note_reach(len(bounds.lower), reaches)
     if part.is_box or [source for source, _ in layer.terms] != [0]:
         return low, up
     ball = [_over_region(sign, layer, part, bounds, arithmetic) for sign in (1.0, -1.0)]

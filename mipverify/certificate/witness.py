@@ -70,7 +70,7 @@ def _may_be_unsafe(
     unsafe = content.unsafe
     sums: Any = arithmetic
     rows = sparse.csr_array(unsafe.matrix)
-    _, best = sums.box([(rows, abs(rows), bounds.lower[-1], bounds.upper[-1])], -unsafe.offset, 0.0, None)
+    _, best, _ = sums.box([(rows, abs(rows), bounds.lower[-1], bounds.upper[-1])], -unsafe.offset, 0.0, None)
     return any(bool((best[unsafe.rows(k)] >= 0).all()) for k in range(unsafe.count))
 
 
