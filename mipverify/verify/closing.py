@@ -6,21 +6,20 @@ from math import floor
 
 from mipverify.bounds.network_bounds import Method
 from mipverify.problem.witness import Witness
-from mipverify.verify.bracket import bounded_problem, polish
+from mipverify.verify.bracket import bounded_problem, polish, worth_polishing
 from mipverify.verify.case import Case
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.decision import settle, worth_a_program
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import close_by_mip
 from mipverify.verify.input_splitting import splits_inputs
-from mipverify.verify.narrowing import SMALL, Narrowing
+from mipverify.verify.narrowing import Narrowing
 from mipverify.verify.problem import OpenProblem, bound_outputs
 from mipverify.verify.searching import has_many_unstable, is_narrowed, resume_search
 
 SHARES = (0.2, 0.3, 0.5, 1.0)  # of the time left, for decisions: the next after each that is given up
 EXACT_SHARE = 0.5  # at most, where a program over the distance may do better in the rest
 NARROW = 0.005  # relative width at which one decision gets all of the time
-NEAR = 0.02  # relative width from which on witnesses are polished in any network
 ENOUGH = 0.99  # share of the gap asked for that a bisection leaves open
 FEW_COUNTS = 4  # whole distances up to which a bracket is narrow
 
@@ -96,7 +95,7 @@ class _Decisions:
         if case.excludes(radius):
             return True
         new = case.witness is not self.polished
-        if case.witness is not None and new and _worth_polishing(self.engine, case):
+        if case.witness is not None and new and worth_polishing(self.engine, case):
             self.polished = polish(self.engine, case, problem, case.witness)
             if case.reached(radius):
                 return False
@@ -110,14 +109,15 @@ class _Decisions:
         # Halving boxes of few inputs is no dearer near the witness than elsewhere.
         if not many or splits_inputs(problem):
             return False
-        if not is_narrowed(problem):
-            first, self.failed = self.failed is None, case.upper if self.failed is None else self.failed
-            return first
-        if self.narrowed:
-            return False
-        self.narrowed = True
-        Narrowing(self.engine, case, self.strongest).run()
-        return True
+        if is_narrowed(problem):
+            if self.narrowed:
+                return False
+            self.narrowed = True
+            Narrowing(self.engine, case, self.strongest).run()
+            return True
+        first = self.failed is None
+        self.failed = case.upper if self.failed is None else self.failed
+        return first
 
     def _settle(self, problem: OpenProblem) -> None:
         engine, case = self.engine, self.case
@@ -180,8 +180,3 @@ def _below(lower: float, failed: float, top: float) -> tuple[float, float]:
     if failed > lower * (1 + NARROW / 2):
         return (lower + failed) / 2, failed
     return failed, top
-
-
-def _worth_polishing(engine: Engine, case: Case) -> bool:
-    """Whether the linear programs are small, or the last bit of distance is what is missing."""
-    return engine.network.graph.num_relus <= SMALL or case.lower >= case.upper * (1 - NEAR)

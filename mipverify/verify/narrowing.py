@@ -9,7 +9,7 @@ from mipverify.attack.replay import replay_best
 from mipverify.bounds.network_bounds import Method
 from mipverify.problem.norm import Norm
 from mipverify.problem.witness import Witness
-from mipverify.verify.bracket import bounded_problem, polish
+from mipverify.verify.bracket import bounded_problem, is_small, polish, worth_polishing
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Stage
 from mipverify.verify.deadline import Deadline
@@ -23,7 +23,6 @@ FIRST = 0.01  # below the witness, relative: where the first decision is, if the
 ENOUGH = 0.99  # share of the gap asked for that decisions leave open
 DROP = 0.0025  # below what was given up, relative: where the next decision is; twice that after each failure
 APART = 0.001  # relative width below which a radius is not worth another decision
-SMALL = 1000  # ReLUs up to which witnesses are always polished by linear programs
 SHORT = 0.01  # seconds left with which nothing is begun
 
 
@@ -84,8 +83,9 @@ class Narrowing:
     def _decide(self, radius: float) -> None:
         case = self.case
         problem = bounded_problem(self.engine, case, self.strongest, radius)
-        small, new = self.engine.network.graph.num_relus <= SMALL, case.witness is not self.polished
-        if case.open and case.witness is not None and small and new:
+        # Where hops are made and programs are large, hops gain more in the same time.
+        worth = is_small(self.engine) or (not self._hops() and worth_polishing(self.engine, case))
+        if case.open and case.witness is not None and case.witness is not self.polished and worth:
             self.polished = polish(self.engine, case, problem, case.witness)
         if case.open and case.lower < radius and not case.reached(radius):
             settle(self.engine, case, problem, share=DECISION_SHARE, glanced=True)
@@ -107,10 +107,13 @@ class Narrowing:
             self.failed = min((old for old in self.case.trees if old > radius), default=None)
         return True
 
+    def _hops(self) -> bool:
+        return self.case.query.region.norm is Norm.LINF
+
     def _hop(self) -> bool:
         """Whether a closer witness was found, and the radius that is wanted is a new one."""
         case, before = self.case, self.case.upper
-        if not case.open or case.witness is None or case.query.region.norm is not Norm.LINF:
+        if not case.open or case.witness is None or not self._hops():
             return False
         outputs = case.witness.outputs[None]
         polytope = int(np.argmax([float(polytope.margin(outputs)[0]) for polytope in case.query.unsafe]))
