@@ -21,6 +21,7 @@ SHARES = (0.2, 0.3, 0.5, 1.0)  # of the time left, for decisions: the next after
 EXACT_SHARE = 0.5  # at most, where a program over the distance may do better in the rest
 NARROW = 0.005  # relative width at which one decision gets all of the time
 ENOUGH = 0.99  # share of the gap asked for that a bisection leaves open
+HOPEFUL = 0.5  # progress of a search from which on it is worth more time at once
 FEW_COUNTS = 4  # whole distances up to which a bracket is narrow
 
 
@@ -42,8 +43,9 @@ class _Decisions:
     steeply with its radius: so each gets but a share of the time left, and after one that is given up the
     next is nearer to the lower end. Steps double with each success and halve with each failure.
 
-    On a grid the radii are those of a bisection instead, below the smallest radius that was given up. Where
-    many neurons are unstable, `Narrowing` goes first.
+    A search that was given up goes on where it stood, if it was kept: at once if it was getting on, else when
+    its radius is tried again. On a grid the radii are those of a bisection instead, below the smallest radius
+    that was given up. Where many neurons are unstable, `Narrowing` goes first.
 
     Args:
         engine: the network and how to answer.
@@ -87,7 +89,7 @@ class _Decisions:
         """Whether there was a decision: none if others were, or a polished witness is inside already."""
         case = self.case
         if radius in case.trees:
-            resume_search(self.engine, case, radius, Deadline(self.share * case.remaining()))
+            self._insist(radius)
             return True
         problem = bounded_problem(self.engine, case, self.strongest, radius)
         if self._goes_another_way(problem):
@@ -127,6 +129,24 @@ class _Decisions:
         settle(engine, case, problem, share=share)
         radius = problem.query.region.radius
         self.last = exact and narrow and case.lower < radius and not case.reached(radius)
+        if case.open and self._progress(radius) >= HOPEFUL:
+            self.share = next(self.shares, 0.0)
+            self._insist(radius)
+
+    def _insist(self, radius: float) -> None:
+        """Go on with the paused search, with one share of the time after the other, while it gets on."""
+        case = self.case
+        while case.open and self.share and radius in case.trees:
+            before = self._progress(radius)
+            resume_search(self.engine, case, radius, Deadline(self.share * case.remaining()))
+            if case.lower >= radius or case.reached(radius) or self._progress(radius) <= before:
+                return
+            self.share = next(self.shares, 0.0)
+
+    def _progress(self, radius: float) -> float:
+        """Of the paused search of a radius, 0 if there is none."""
+        tree = self.case.trees.get(radius)
+        return 0.0 if tree is None else tree.progress
 
     def _adapt(self, radius: float) -> None:
         case = self.case

@@ -73,6 +73,12 @@ class PausedTree:
     evidence: Evidence
     paused: PausedPhases
 
+    @property
+    def progress(self) -> float:
+        """How far the worst bound has come from the root's to 0, in [0, 1]."""
+        scale = self.paused.scale
+        return 1 + self.paused.frontier.worst / scale if scale > 0 else 0.0
+
 
 def decide_by_search(
     engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline, *, planes: bool = False

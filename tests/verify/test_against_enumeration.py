@@ -19,7 +19,7 @@ from mipverify.runs.api import certify, minimal_distortion
 from mipverify.search.node_bounds import NodeBounds, NodeOptions
 from mipverify.search.phase_search import PausedPhases, SearchResult
 from mipverify.search.subtrees import Settled, SubtreeOptions
-from mipverify.verify import decision, narrowing, searching
+from mipverify.verify import closing, decision, narrowing, searching
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
 from tests.oracles.enumeration import closest, linear_regions
@@ -176,6 +176,7 @@ def test_distances_hold_when_searches_are_paused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(searching, "MANY", 0)
     monkeypatch.setattr(narrowing, "HOP_SHARE", 0.0)
     monkeypatch.setattr(narrowing, "APART", 1.0)
+    monkeypatch.setattr(closing, "HOPEFUL", 0.0)
     monkeypatch.setattr(decision, "splits_inputs", lambda _: False)
     whole, resumed, closed = searching.search_phases, 0, 0
 
