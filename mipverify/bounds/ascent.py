@@ -67,3 +67,10 @@ class ProjectedAdam:
                 size = scale * self.rate * second**0.5 / first
                 variable.addcdiv_(mean, torch.sqrt(square, out=root), value=size).clamp_(0.0, limit)
         self.rate *= self.decay
+
+    def keep(self, rows: Tensor, variables: Sequence[Tensor]) -> None:
+        """Go on with some of the rows: `variables` are theirs."""
+        self.variables = list(variables)
+        self.means = [mean[rows] for mean in self.means]
+        self.squares = [square[rows] for square in self.squares]
+        self.roots = [torch.empty_like(mean) for mean in self.means]

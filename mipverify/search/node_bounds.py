@@ -28,6 +28,7 @@ from mipverify.search.target_planes import TargetPlanes, no_planes
 from mipverify.search.targets import Targets
 
 CHOICES = 4  # neurons looked at before one is split
+HOPEFUL = 0.2  # gain of the last stretch, as a share of what is missing, for which a node gets another
 TIE_BREAK = 0.01  # share of the largest possible loss in a neuron's score
 
 
@@ -39,11 +40,14 @@ class NodeOptions:
         steps: gradient steps on slopes, multipliers, weights and planes.
         rate: first step size.
         decay: factor on the step size after each step.
+        stretch: steps between looks at which nodes that are closed, or whose last gain is less than `HOPEFUL`
+            of what they miss, are let go; None for no such looks.
     """
 
     steps: int = 5
     rate: float = 0.2
     decay: float = 0.9
+    stretch: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,23 +153,41 @@ class NodeBounds:
         best = [held.clone() for held in best]
         record = nodes.bound.new_full((len(nodes),), -float("inf"))
         ascent = ProjectedAdam(variables, rate=options.rate, decay=options.decay, limits=limits)
-        total = torch.zeros_like(self.fast.region.lower)
+        moving, rows, before = nodes, torch.arange(len(nodes), device=record.device), record
+        total = torch.zeros_like(self.fast.region.lower).repeat(len(nodes), 1)
+        count = torch.zeros_like(record)
         for step in range(options.steps + 1):
-            moved = replace(nodes, **dict(zip(columns, variables, strict=False)))
+            moved = replace(moving, **dict(zip(columns, variables, strict=False)))
             value, descent = self._pass(moved, variables[len(columns) :])
-            now, total = value.detach(), total + self._minimisers(descent)
-            better = now > record
-            record = torch.where(better, now, record)
-            _keep(best, variables, better)
-            if step == options.steps or not value.requires_grad or bool((record > 0).all()):
+            now, points = value.detach(), self._minimisers(descent)
+            if len(rows) == len(nodes):
+                total, count = total + points, count + 1
+            else:
+                total, count = (
+                    total.index_add(0, rows, points),
+                    count.index_add(0, rows, torch.ones_like(now)),
+                )
+            better = now > record[rows]
+            record = record.index_copy(0, rows, torch.where(better, now, record[rows]))
+            _keep(best, variables, rows, better)
+            if step == options.steps or not value.requires_grad or bool((record[rows] > 0).all()):
                 break
-            ascent.step(value[record <= 0].sum())
+            ascent.step(value[record[rows] <= 0].sum())
+            if options.stretch is not None and (step + 1) % options.stretch == 0:
+                hopeful = (record <= 0) & (record - before >= -HOPEFUL * record)
+                before, kept = record, hopeful[rows].nonzero().squeeze(1)
+                if not len(kept):
+                    break
+                if len(kept) < len(rows):
+                    rows, moving = rows[kept], moving.take(kept)
+                    variables = [held.detach()[kept].requires_grad_(True) for held in variables]
+                    ascent.keep(kept, variables)
         found = dict(zip(columns, best, strict=False))
         if nodes.planes.shape[1]:
             found["planes"] = torch.cat(best[len(columns) :], dim=1)
         improved = replace(nodes, **found, bound=torch.maximum(record, nodes.bound))
         with torch.no_grad():
-            return self._look(improved, total / (step + 1))
+            return self._look(improved, total / count[:, None])
 
     def certify(self, nodes: Nodes) -> Tensor:
         """Which nodes hold no point of their target: bounds > 0 in float64, rounding covered, [nodes]."""
@@ -297,12 +319,12 @@ class NodeBounds:
         return torch.cat(picked, dim=1)
 
 
-def _keep(best: Sequence[Tensor], variables: Sequence[Tensor], better: Tensor) -> None:
-    """Write the rows that have become better over the best ones known."""
-    everything = bool(better.all())
-    rows = better.nonzero().squeeze(1)
+def _keep(best: Sequence[Tensor], variables: Sequence[Tensor], rows: Tensor, better: Tensor) -> None:
+    """Write variables of `rows` that have become better over the best ones known."""
+    everything = len(rows) == len(best[0]) and bool(better.all())
+    chosen = better.nonzero().squeeze(1)
     for held, variable in zip(best, variables, strict=True):
         if everything:
             held.copy_(variable.detach())
-        elif len(rows):
-            held.index_copy_(0, rows, variable.detach()[rows])
+        elif len(chosen):
+            held.index_copy_(0, rows[chosen], variable.detach()[chosen])

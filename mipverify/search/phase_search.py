@@ -16,6 +16,8 @@ from mipverify.search.nodes import Frontier, Nodes
 from mipverify.search.phase_leaves import MOST_BYTES, PhaseLeaves
 from mipverify.search.subtrees import Phases, Settled, Subtrees
 
+PROGRESS = 0.05  # of the worst bound towards 0 that ends a standstill
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -27,6 +29,8 @@ class SearchOptions:
         root: effort at the roots.
         finish: effort at nodes that are almost closed, after that of `node`.
         almost: bound from which a node is almost closed, as a share of the worst root's.
+        patience: nodes without progress of the worst bound, beyond those that are open, after which the
+            search pauses; None for never.
         max_bytes: memory of open nodes at which the search gives up.
         leaf_bytes: memory for closed nodes.
     """
@@ -36,6 +40,7 @@ class SearchOptions:
     root: NodeOptions = field(default_factory=lambda: NodeOptions(steps=30, rate=0.25, decay=0.95))
     finish: NodeOptions = field(default_factory=lambda: NodeOptions(steps=20, rate=0.05, decay=0.9))
     almost: float = 0.01
+    patience: int | None = None
     max_bytes: int = 2 << 30
     leaf_bytes: int = MOST_BYTES
 
@@ -102,7 +107,7 @@ def search_phases(
         subtrees: hands some open nodes to programs; those that these leave open are split like any other.
         paused: an earlier search of the same bounds, which goes on and must not be used again.
     """
-    step = _Step(bounds, options, accept, leaf, subtrees)
+    step, standstill = _Step(bounds, options, accept, leaf, subtrees), _Standstill(options.patience)
     frontier, visited, found, late = Frontier(), 0, False, False
     if paused is None:
         roots = bounds.roots(torch.arange(len(bounds.targets), device=bounds.targets.rows.device))
@@ -113,7 +118,7 @@ def search_phases(
     else:
         frontier, step.leaves, step.scale = paused.frontier, paused.leaves, paused.scale
     while len(frontier) and not found:
-        late = out_of_time()
+        late = out_of_time() or standstill.lasts(frontier, visited)
         if late or frontier.num_bytes > options.max_bytes or step.stuck:
             break
         parents = frontier.pop_worst(options.batch)
@@ -126,6 +131,28 @@ def search_phases(
     complete = not found and not len(frontier) and not step.stuck
     rest = PausedPhases(frontier, step.leaves, step.scale, subtrees) if late and not step.stuck else None
     return SearchResult(complete, found, visited, len(frontier), frontier.worst, step.leaves, rest)
+
+
+class _Standstill:
+    """Whether the worst bound has not come nearer to 0 for a while.
+
+    Args:
+        patience: nodes, beyond twice those open at the last progress: to split each of these once.
+    """
+
+    def __init__(self, patience: int | None) -> None:
+        self.patience = patience
+        self.worst = -float("inf")
+        self.until = 0
+
+    def lasts(self, frontier: Frontier, visited: int) -> bool:
+        """Asked between batches."""
+        if self.patience is None:
+            return False
+        worst = frontier.worst
+        if worst > self.worst * (1 - PROGRESS):
+            self.worst, self.until = worst, visited + self.patience + 2 * len(frontier)
+        return visited > self.until
 
 
 class _Step:

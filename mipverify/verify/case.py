@@ -131,6 +131,11 @@ class Case:
         if self.decided_by is None and self.certificate().closed_for_query:
             self.decided_by = stage
 
+    def forget_trees(self) -> None:
+        """Of radii that are excluded or reached: nobody goes on with these."""
+        for radius in [radius for radius in self.trees if radius <= self.lower or self.reached(radius)]:
+            del self.trees[radius]
+
     def shrunk(self, radius: float) -> Query:
         """The query with a smaller radius."""
         region = replace(self.query.region, radius=min(radius, self.query.region.radius))

@@ -43,6 +43,7 @@ MANY_SEARCH = SearchOptions(
     finish=NodeOptions(steps=60, rate=0.02, decay=0.97),
     almost=0.05,
 )
+STANDSTILL = 24  # nodes without progress after which a distance is better asked about at another radius
 # So does every node where all planes go over the input, whose box is exact, and that many numbers tell them.
 FLAT_NUMBERS = 1 << 13
 FLAT_SEARCH = SearchOptions(
@@ -123,7 +124,11 @@ def _search(
     case, problem = stage.case, stage.problem
     result = search_phases(
         bounds,
-        options=_effort(bounds, SearchOptions(batch=nodes_at_once(stage.engine.network.graph))),
+        options=_effort(
+            bounds,
+            SearchOptions(batch=nodes_at_once(stage.engine.network.graph)),
+            patience=STANDSTILL if case.eps is None and paused is None and is_narrowed(problem) else None,
+        ),
         accept=stage.accept,
         leaf=stage.leaf,
         out_of_time=deadline.expired,
@@ -154,6 +159,12 @@ def has_many_unstable(problem: OpenProblem) -> bool:
     return problem.state.count_unstable(0) > MANY
 
 
+def is_narrowed(problem: OpenProblem) -> bool:
+    """Whether a distance is asked about at radii close to each other, some of which are given up soon."""
+    region = problem.query.region
+    return has_many_unstable(problem) and region.grid is None and not region.norm.counts
+
+
 def is_flat(problem: OpenProblem) -> bool:
     """Whether a single layer of ReLUs over a box is so narrow that nodes get planes of their own."""
     graph, region = problem.state.network.graph, problem.state.region
@@ -161,11 +172,12 @@ def is_flat(problem: OpenProblem) -> bool:
     return len(graph.relus) == 1 and region.is_box and numbers <= FLAT_NUMBERS
 
 
-def _effort(bounds: NodeBounds, usual: SearchOptions) -> SearchOptions:
+def _effort(bounds: NodeBounds, usual: SearchOptions, *, patience: int | None = None) -> SearchOptions:
     """Better nodes where they have planes of their own or there are many neurons, as many at once as fit."""
     if bounds.count <= MANY:
         return FLAT_SEARCH if isinstance(bounds.planes, NodePlanes) and bounds.planes.bases else usual
-    return replace(MANY_SEARCH, batch=min(MANY_SEARCH.batch, max(4, NUMBERS // bounds.numbers)))
+    batch = min(MANY_SEARCH.batch, max(4, NUMBERS // bounds.numbers))
+    return replace(MANY_SEARCH, batch=batch, patience=patience)
 
 
 def exclude_by_planes(

@@ -23,7 +23,7 @@ from mipverify.problem.norm import Norm
 from mipverify.problem.query import misclassification
 from mipverify.problem.region import Ball, Polytope
 from mipverify.search.node_bounds import CHOICES, NodeBounds, NodeOptions
-from mipverify.search.nodes import Frontier, Nodes
+from mipverify.search.nodes import Frontier, Nodes, join
 from mipverify.search.phase_search import Phases, SearchOptions, search_phases
 from mipverify.search.subtrees import Program, Settled, SubtreeOptions, Subtrees
 from mipverify.search.target_planes import NodePlanes, SharedPlanes, TargetPlanes
@@ -333,6 +333,64 @@ def test_programs_are_tried_sparingly_and_more_often_where_they_succeed() -> Non
     assert tries(in_vain, 7, -0.9) == 0  # not now: one split later
     assert tries(in_vain, 8, -0.1) == 0  # one more split will do
     assert tries(in_vain, 8, -1.0) == 12  # splits gain nothing
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), stretch=st.sampled_from([1, 2, 3]))
+def test_nodes_let_go_of_keep_the_multipliers_of_their_bounds(seed: int, stretch: int) -> None:
+    """Rows that leave the ascent early are written where they belong, and are no worse for it."""
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng, kinds=("dense", "conv", "residual"), max_relus=8)
+    ball = random_ball(rng, graph.input_size, Norm.LINF)
+    bounds = node_bounds(graph, ball, int(rng.integers(graph.output_size)))
+    roots = bounds.roots(torch.arange(len(bounds.targets)))
+    nodes = join([roots, roots, roots])
+    if bounds.count:
+        phases = torch.tensor(rng.integers(-1, 2, nodes.phases.shape), dtype=torch.int8)
+        nodes = replace(nodes, phases=phases)
+    improved, _ = bounds.improve(nodes, NodeOptions(steps=8, rate=0.1, stretch=stretch))
+    assert torch.equal(improved.target, nodes.target)
+    assert torch.equal(improved.phases, nodes.phases)
+    scale = 1 + improved.bound.abs()
+    assert bool(((bounds.quick(improved) - improved.bound).abs() <= 1e-4 * scale).all())
+    assert bool((improved.bound >= bounds.quick(nodes) - 1e-4 * scale).all())
+
+
+def test_a_standstill_pauses_a_search_that_can_go_on() -> None:
+    paused = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        graph = random_graph(rng, kinds=("dense",), max_relus=8)
+        ball = random_ball(rng, graph.input_size, Norm.LINF)
+        label = int(rng.integers(graph.output_size))
+        unsafe = misclassification(graph.output_size, label)
+        margin = worst(linear_regions(graph, ball), ball, unsafe)
+
+        def leaf(target: int, phases: Phases, graph: Graph = graph, ball: Ball = ball) -> bool:
+            cells = linear_regions(graph, ball, phases)
+            return worst(cells, ball, [unsafe[target]]) < 0  # noqa: B023
+
+        bounds = node_bounds(graph, ball, label)
+        effort = SearchOptions(batch=1, node=NodeOptions(steps=0), root=NodeOptions(steps=0), patience=0)
+        first = search_phases(
+            bounds, options=effort, accept=lambda _: False, leaf=leaf, out_of_time=lambda: False
+        )
+        if first.complete:
+            assert margin < 1e-7
+        if first.paused is None:
+            continue
+        paused += 1
+        assert first.open > 0
+        last = search_phases(
+            bounds,
+            options=replace(effort, patience=None),
+            accept=lambda _: False,
+            leaf=leaf,
+            out_of_time=lambda: False,
+            paused=first.paused,
+        )
+        assert last.complete == (margin < 0) or abs(margin) < 1e-6
+    assert paused > 0
 
 
 def test_search_is_deterministic_and_stops_in_time() -> None:

@@ -19,7 +19,7 @@ from mipverify.runs.api import certify, minimal_distortion
 from mipverify.search.node_bounds import NodeBounds, NodeOptions
 from mipverify.search.phase_search import PausedPhases, SearchResult
 from mipverify.search.subtrees import Settled, SubtreeOptions
-from mipverify.verify import closing, decision, searching
+from mipverify.verify import closing, decision, narrowing, searching
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
 from tests.oracles.enumeration import closest, linear_regions
@@ -118,6 +118,7 @@ def test_distance_is_exact(block: int) -> None:
 def test_distance_is_exact_with_planes_at_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
     """As networks with many unstable neurons are treated."""
     monkeypatch.setattr(searching, "MANY", 0)
+    monkeypatch.setattr(narrowing, "HOP_SHARE", 0.02)
     closed = 0
     for seed in range(20_000, 20_030):
         _, network, ball, label = tiny(seed)
@@ -173,9 +174,11 @@ def test_no_false_claim_with_programs_for_all_subtrees(monkeypatch: pytest.Monke
 def test_distances_hold_when_searches_are_paused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every search is out of time after its roots; what is resumed, after one batch."""
     monkeypatch.setattr(searching, "MANY", 0)
-    monkeypatch.setattr(decision, "splits_inputs", lambda _: False)
+    monkeypatch.setattr(narrowing, "HOP_SHARE", 0.0)
+    monkeypatch.setattr(narrowing, "APART", 1.0)
     monkeypatch.setattr(closing, "HOPEFUL", 0.0)
-    whole, resumed = searching.search_phases, 0
+    monkeypatch.setattr(decision, "splits_inputs", lambda _: False)
+    whole, resumed, closed = searching.search_phases, 0, 0
 
     def hurried(bounds: NodeBounds, *, paused: PausedPhases | None = None, **rest: Any) -> SearchResult:
         nonlocal resumed
@@ -189,11 +192,13 @@ def test_distances_hold_when_searches_are_paused(monkeypatch: pytest.MonkeyPatch
     for seed in range(30_000, 30_030):
         _, network, ball, label = tiny(seed)
         distance = true_distance(network.graph, ball, label, 0.0)
-        options = VerifyOptions(time_limit=10, engine="search", bounds="linear")
+        options = VerifyOptions(time_limit=5, engine="search", bounds="linear")
         answer = minimal_distortion(
             network, ball.center, label, norm=ball.norm, domain=ball.domain, options=options
         )
         tolerance = ORACLE_TOLERANCE * max(1.0, distance if np.isfinite(distance) else 1.0)
         assert answer.lower <= distance + tolerance, seed
         assert answer.upper >= distance - tolerance, seed
+        closed += answer.closed
     assert resumed > 0
+    assert closed >= 20

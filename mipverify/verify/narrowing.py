@@ -1,0 +1,134 @@
+"""The bracket of a distance where many neurons are unstable: hops for the witness, few dear decisions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mipverify.attack.hopping import HopOptions, hop_closer
+from mipverify.attack.replay import replay_best
+from mipverify.bounds.network_bounds import Method
+from mipverify.problem.norm import Norm
+from mipverify.problem.witness import Witness
+from mipverify.verify.bracket import bounded_problem, is_small, polish, worth_polishing
+from mipverify.verify.case import Case, timed
+from mipverify.verify.certificate import Stage
+from mipverify.verify.deadline import Deadline
+from mipverify.verify.decision import settle
+from mipverify.verify.engine import Engine
+from mipverify.verify.searching import resume_search
+
+HOP_SHARE = 0.15  # of the time left, for hops
+DECISION_SHARE = 0.3  # of the time left, at most, for a decision, and for going on with one
+FIRST = 0.01  # below the witness, relative: where the first decision is, if the gap asked for is no wider
+ENOUGH = 0.99  # share of the gap asked for that decisions leave open
+DROP = 0.0025  # below what was given up, relative: where the next decision is; twice that after each failure
+APART = 0.001  # relative width below which a radius is not worth another decision
+SHORT = 0.01  # seconds left with which nothing is begun
+
+
+class Narrowing:
+    """Decisions at radii, and hops for closer witnesses, in turn.
+
+    Searches end in seconds at some radius, and do not end at all at one that is half a per cent larger. So
+    the first decision is at the radius that would close the gap, or a little below the witness; those that
+    follow are a little below what was given up, and halfway to it after a success. After each one that was
+    given up hops look for a closer witness, which may bring the radius that is wanted within reach. Once
+    nothing between what is proven and what was given up is worth a decision, paused searches go on.
+
+    Args:
+        engine: the network and how to answer.
+        case: the bracket, which is narrowed.
+        strongest: the strongest bound method that may be used.
+    """
+
+    def __init__(self, engine: Engine, case: Case, strongest: Method) -> None:
+        self.engine = engine
+        self.case = case
+        self.strongest = strongest
+        self.failed: float | None = None
+        self.failures = 0
+        self.polished: Witness | None = None
+        self.hops = 0
+
+    def run(self) -> None:
+        """Until the case is closed or its time is over."""
+        self._hop()
+        while self.case.open and self.case.remaining() > SHORT:
+            radius = self._radius()
+            if radius is not None:
+                self._decide(radius)
+            elif not self._hop() and not self._resume():
+                break
+
+    def _radius(self) -> float | None:
+        """Where the next decision is; None where none is worth its time."""
+        case = self.case
+        limit = min(case.upper, case.query.region.reach())
+        if self.failed is not None and self.failed >= limit:
+            self.failed = None
+        wanted = min(limit * (1 - ENOUGH * case.gap), case.query.region.radius)
+        if self.failed is None:
+            first = limit * (1 - FIRST)
+            if wanted * (1 - APART) <= first:
+                return wanted
+            return min(wanted, first if case.lower < first else (case.lower + limit) / 2)
+        if wanted < self.failed * (1 - APART):
+            return wanted
+        below = self.failed * (1 - DROP * 2 ** (self.failures - 1))
+        middle = max((case.lower + self.failed) / 2, below)
+        if wanted < self.failed and middle > wanted * (1 - APART):
+            return wanted
+        return middle if middle > case.lower * (1 + APART / 2) else None
+
+    def _decide(self, radius: float) -> None:
+        case = self.case
+        problem = bounded_problem(self.engine, case, self.strongest, radius)
+        # Where hops are made and programs are large, hops gain more in the same time.
+        worth = is_small(self.engine) or (not self._hops() and worth_polishing(self.engine, case))
+        if case.open and case.witness is not None and case.witness is not self.polished and worth:
+            self.polished = polish(self.engine, case, problem, case.witness)
+        if case.open and case.lower < radius and not case.reached(radius):
+            settle(self.engine, case, problem, share=DECISION_SHARE, glanced=True)
+        case.forget_trees()
+        if case.lower >= radius:
+            self.failures = 0
+        elif not case.reached(radius):
+            self.failures += 1
+            self.failed = radius if self.failed is None else min(self.failed, radius)
+            self._hop()
+
+    def _resume(self) -> bool:
+        """Whether there was a search to go on with: that of the smallest radius."""
+        if not self.case.trees:
+            return False
+        radius = min(self.case.trees)
+        resume_search(self.engine, self.case, radius, Deadline(DECISION_SHARE * self.case.remaining()))
+        if self.case.lower >= radius:
+            self.failed = min((old for old in self.case.trees if old > radius), default=None)
+        return True
+
+    def _hops(self) -> bool:
+        return self.case.query.region.norm is Norm.LINF
+
+    def _hop(self) -> bool:
+        """Whether a closer witness was found, and the radius that is wanted is a new one."""
+        case, before = self.case, self.case.upper
+        if not case.open or case.witness is None or not self._hops():
+            return False
+        outputs = case.witness.outputs[None]
+        polytope = int(np.argmax([float(polytope.margin(outputs)[0]) for polytope in case.query.unsafe]))
+        with timed([case], Stage.ATTACK):
+            found = hop_closer(
+                self.engine.single,
+                case.query,
+                polytope,
+                case.witness.point,
+                options=HopOptions(),
+                seed=self.engine.options.seed + self.hops,
+                exact=self.engine.exact,
+                deadline=Deadline(HOP_SHARE * case.remaining()).expired,
+            )
+            case.offer(replay_best(self.engine.network, case.query, found))
+        self.hops += 1
+        case.close(Stage.ATTACK)
+        return case.upper < before * (1 - APART)
