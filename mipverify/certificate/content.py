@@ -15,7 +15,7 @@ from mipverify.errors import QueryError
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.problem.norm import Norm
 
-LARGEST_RADIUS = float(np.finfo(np.float64).max)
+MOST_ROWS = 1 << 17  # of an unsafe set
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +128,8 @@ def _unsafe(file: CertificateFile, network: CheckedNetwork) -> Unsafe:
     if matrix is None or offset is None or owner is None:
         raise CertificateError("the unsafe set is missing")
     rows = len(offset)
+    if rows > MOST_ROWS:
+        raise CertificateError(f"an unsafe set of {rows} rows is too large for the checker")
     if matrix.shape != (rows, network.output_size) or owner.shape != (rows,) or not rows:
         raise CertificateError("the unsafe set does not have the network's outputs")
     if not (np.isfinite(matrix).all() and np.isfinite(offset).all()):
@@ -143,6 +145,9 @@ def neurons_of(content: Content, network: CheckedNetwork, kind: str) -> tuple[In
     Raises:
         CertificateError: a ReLU or neuron that is not there.
     """
+    known = sum(network.layers[k].size for k in network.relus)
+    if kind != "split" and len(content.array(f"{kind}_relu")) > known:
+        raise CertificateError(f"{kind!r} names more neurons than there are")
     relu = content.array(f"{kind}_relu").astype(np.int64)
     neuron = content.array(f"{kind}_neuron").astype(np.int64)
     layers = np.array(network.relus, dtype=np.int64)

@@ -108,6 +108,8 @@ def read_certificate(path: Path) -> CertificateFile:
         CertificateError: it is not what `write_certificate` writes.
         OSError: it cannot be read.
     """
+    if path.exists() and not path.is_file():
+        raise CertificateError(f"{path} is no file")
     if path.stat().st_size > MOST_BYTES:
         raise CertificateError(f"{path} is larger than any certificate")
     data = path.read_bytes()
@@ -116,6 +118,8 @@ def read_certificate(path: Path) -> CertificateFile:
             arrays = _read_entries(archive)
         header = json.loads(bytes(arrays.pop(HEADER)).decode())
         content, digest = header["content"], header["digest"]
+        found = CertificateFile(content, arrays)
+        expected = found.digest()
     except CertificateError:
         raise
     except Exception as error:  # broken archives raise exceptions of every kind
@@ -124,8 +128,7 @@ def read_certificate(path: Path) -> CertificateFile:
         raise CertificateError(f"{path} is no certificate")
     if content.get("version") != VERSION:
         raise CertificateError(f"{path} has version {content.get('version')!r}: this checker knows {VERSION}")
-    found = CertificateFile(content, arrays)
-    if digest != found.digest():
+    if digest != expected:
         raise CertificateError(f"{path} was changed or damaged: its digest does not fit its content")
     return found
 

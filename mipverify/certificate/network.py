@@ -24,6 +24,9 @@ from mipverify.graph.operators import Float64Array, IndexArray
 
 _EPS = float(np.finfo(np.float64).eps)
 MOST_ENTRIES = 1 << 27  # of one matrix
+MOST_VALUES = 1 << 24  # of one layer
+MOST_TOGETHER = 1 << 28  # entries and values of all layers
+LEAST_COEFFICIENT = 2.0**-1000  # smaller ones have larger relative errors
 Shape = tuple[int, ...]
 
 
@@ -130,14 +133,37 @@ def read_network(
     """The function of a file on raw inputs: with a normalisation, f((a - mean) / std).
 
     Raises:
-        ModelError: an operator, attribute or shape that the checker does not know.
+        ModelError: an operator, attribute or shape that the checker does not know, or anything malformed.
     """
-    reader = _Reader(model.graph)
-    if mean is not None and std is not None:
-        reader.normalise(mean, std)
-    for node in model.graph.node:
-        reader.read(node)
-    return reader.finish()
+    _check_names(model)
+    try:
+        reader = _Reader(model.graph)
+        if mean is not None and std is not None:
+            reader.normalise(mean, std)
+        for node in model.graph.node:
+            reader.read(node)
+        return reader.finish()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ModelError(f"the checker cannot read the network: {error}") from None
+
+
+def _check_names(model: onnx.ModelProto) -> None:
+    """Refuse names that mean two things, and operators that the file defines anew."""
+    graph = model.graph
+    constants = [tensor.name for tensor in graph.initializer]
+    outputs = [name for node in graph.node for name in node.output]
+    given = {value.name for value in graph.input} | set(constants)
+    distinct = len(set(constants)) == len(constants) and len(set(outputs)) == len(outputs)
+    if not distinct or given & set(outputs) or "" in outputs:
+        raise ModelError("the checker reads networks in which every name stands for one value")
+    if any(function.domain in ("", "ai.onnx") for function in model.functions):
+        raise ModelError("the checker reads networks that define no operators of their own")
+
+
+def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        raise ModelError("the checker reads networks whose numbers are all in their file")
+    return np.asarray(numpy_helper.to_array(tensor))
 
 
 @dataclass(frozen=True)
@@ -152,9 +178,10 @@ class _Reader:
     layers: list[Layer] = field(default_factory=list)
     values: dict[str, _Value] = field(default_factory=dict)
     constants: dict[str, NDArray[Any]] = field(default_factory=dict)
+    together: int = 0
 
     def __post_init__(self) -> None:
-        self.constants = {t.name: numpy_helper.to_array(t) for t in self.graph.initializer}
+        self.constants = {tensor.name: _array(tensor) for tensor in self.graph.initializer}
         inputs = [value for value in self.graph.input if value.name not in self.constants]
         if len(inputs) != 1 or len(self.graph.output) != 1:
             raise ModelError("the checker reads networks of one input and one output")
@@ -164,14 +191,20 @@ class _Reader:
             raise ModelError(
                 f"the checker reads one input at a time: it cannot use an input of shape {shape}"
             )
+        if prod(shape) > MOST_VALUES:
+            raise ModelError(f"an input of shape {shape} is too large for the checker")
         self.layers.append(Input(prod(shape)))
         self.values[inputs[0].name] = _Value(0, shape)
 
     def normalise(self, mean: Float64Array, std: Float64Array) -> None:
         ((name, value),) = self.values.items()
-        inverse = 1.0 / std
-        bias = -mean * inverse
-        powers = bool((np.frexp(std)[0] == 0.5).all())  # their inverses are exact
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            inverse = 1.0 / std
+            bias = -mean * inverse
+            exact = (np.frexp(std)[0] == 0.5).all() and np.array_equal(bias * std, -mean)
+        if not (np.isfinite(bias).all() and (inverse >= LEAST_COEFFICIENT).all()):
+            raise ModelError("a standard deviation is too large or too small for the checker")
+        powers = bool(exact and np.isfinite(inverse).all())  # of two: their inverses are exact
         relative = 0.0 if powers else _EPS
         error = None if powers else 3 * _EPS * np.abs(bias) + 2.0**-1074
         matrix = sparse.csr_array(sparse.diags_array(inverse))
@@ -231,7 +264,14 @@ class _Reader:
             raise ModelError(f"{node.op_type} ({node.name!r}) needs finite floating-point constants there")
         return np.asarray(array, dtype=np.float64)
 
+    def _limit(self, node: onnx.NodeProto, count: int, most: int = MOST_VALUES) -> None:
+        """Refuse what would take too much memory, before it does."""
+        if count > most:
+            raise ModelError(f"{node.op_type} ({node.name!r}) is too large for the checker")
+
     def _put(self, node: onnx.NodeProto, layer: Layer, shape: Shape) -> None:
+        self.together += layer.size + sum(matrix.nnz for _, matrix in getattr(layer, "terms", ()))
+        self._limit(node, self.together, MOST_TOGETHER)
         if layer.size != prod(shape) or node.output[0] in self.values or len(node.output) != 1:
             raise ModelError(f"{node.op_type} ({node.name!r}) does not fit its shape {shape}")
         self.layers.append(layer)
@@ -241,7 +281,8 @@ class _Reader:
         a = self._attributes(node, alpha=1.0, beta=1.0, transA=0, transB=0)
         value, weight = self._argument(node), self._weights(node, 1)
         weight = weight if a["transB"] else weight.T
-        if (a["alpha"], a["beta"], a["transA"]) != (1.0, 1.0, 0) or value.shape != (1, weight.shape[1]):
+        plain = (a["alpha"], a["beta"], a["transA"]) == (1.0, 1.0, 0) and weight.ndim == 2
+        if not plain or value.shape != (1, weight.shape[1]):
             raise ModelError(f"the checker does not know this form of Gemm ({node.name!r})")
         bias = np.zeros(len(weight)) if len(node.input) < 3 else self._weights(node, 2)
         bias = np.broadcast_to(bias, (1, len(weight))).reshape(-1).copy()
@@ -254,6 +295,7 @@ class _Reader:
             if weight.ndim != 2 or value.shape[-1] != weight.shape[0]:
                 raise ModelError(f"the checker does not know this form of MatMul ({node.name!r})")
             lead = prod(value.shape[:-1])
+            self._limit(node, lead * weight.size, MOST_ENTRIES)
             matrix = sparse.csr_array(sparse.kron(sparse.eye_array(lead), weight.T))
             shape = (*value.shape[:-1], weight.shape[1])
         else:
@@ -272,8 +314,8 @@ class _Reader:
         if value.shape[1] != per_group * groups or channels % groups or spatial not in (1, 2):
             raise ModelError(f"the checker does not know this form of Conv ({node.name!r})")
         area = prod(value.shape[2:])
-        if channels * windows.size * per_group > MOST_ENTRIES:
-            raise ModelError(f"Conv ({node.name!r}) is too large for the checker")
+        self._limit(node, channels * windows.size * per_group, MOST_ENTRIES)
+        self._limit(node, channels * len(windows))
         o, place, c, k = np.indices((channels, len(windows), per_group, windows.shape[1]))
         inside = windows[place, k] >= 0
         column = ((o // (channels // groups)) * per_group + c) * area + windows[place, k]
@@ -298,6 +340,7 @@ class _Reader:
             raise ModelError(f"a window of MaxPool ({node.name!r}) lies in the padding")
         windows = np.where(windows < 0, first, windows)
         area, channels = prod(value.shape[2:]), value.shape[1]
+        self._limit(node, channels * windows.size, MOST_ENTRIES)
         every = (np.arange(channels)[:, None, None] * area + windows).reshape(-1, windows.shape[1])
         self._put(node, MaxPool(value.layer, every.astype(np.int64)), (1, channels, *out))
 
@@ -314,6 +357,9 @@ class _Reader:
             raise ModelError(f"{node.op_type} ({node.name!r}): its kernel does not have its shape")
         stride, dilation = a["strides"] or [1] * rank, a["dilations"] or [1] * rank
         pads = a["pads"] or [0] * (2 * rank)
+        sizes = (len(stride), len(dilation), len(pads)) == (rank, rank, 2 * rank)
+        if not sizes or min(*stride, *dilation, *kernel) < 1 or min(pads) < 0:
+            raise ModelError(f"the checker does not know this form of {node.op_type} ({node.name!r})")
         flat = np.zeros((1, 1), dtype=np.int64)
         inside = np.ones((1, 1), dtype=np.bool_)
         out: list[int] = []
@@ -322,6 +368,7 @@ class _Reader:
             count = (size + pads[axis] + pads[axis + rank] - span) // stride[axis] + 1
             if count < 1:
                 raise ModelError(f"{node.op_type} ({node.name!r}) has no output")
+            self._limit(node, flat.size * count * kernel[axis], MOST_ENTRIES)
             at = stride[axis] * np.arange(count)[:, None] - pads[axis]
             at = at + dilation[axis] * np.arange(kernel[axis])[None]
             flat = (flat[:, None, :, None] * size + at[None, :, None, :]).reshape(
@@ -367,6 +414,8 @@ class _Reader:
                 raise ModelError(f"the checker does not divide like this ({node.name!r})")
             mantissa, _ = np.frexp(factor)
             factor, relative = 1.0 / factor, 0.0 if (np.abs(mantissa) == 0.5).all() else _EPS
+            if not (np.isfinite(factor) & (np.abs(factor) >= LEAST_COEFFICIENT)).all():
+                raise ModelError(f"the checker does not divide like this ({node.name!r})")
         matrix = sparse.csr_array(sparse.diags_array(factor))
         self._put(node, Affine(((value.layer, matrix),), np.zeros(factor.size), relative), value.shape)
 
@@ -374,10 +423,14 @@ class _Reader:
         a = self._attributes(node, epsilon=1e-5, momentum=0.9, training_mode=0, spatial=1)
         value = self._argument(node)
         gain, shift, mean, var = (self._weights(node, place) for place in range(1, 5))
-        if a["training_mode"] or len(value.shape) < 2 or not (var + a["epsilon"] > 0).all():
+        sizes = {array.shape for array in (gain, shift, mean, var)} == {value.shape[1:2]}
+        plain = sizes and not a["training_mode"] and a["spatial"] and len(value.shape) >= 2
+        if not plain or not (var + a["epsilon"] > 0).all():
             raise ModelError(f"the checker does not know this form of BatchNormalization ({node.name!r})")
         # The exact epsilon is the file's float32 number.
         factor = gain / np.sqrt(var + float(np.float32(a["epsilon"])))
+        if not ((np.abs(factor) >= LEAST_COEFFICIENT) | (gain == 0)).all():
+            raise ModelError(f"BatchNormalization ({node.name!r}) has a factor too small for the checker")
         bias = shift - mean * factor
         error = 8 * _EPS * (np.abs(shift) + np.abs(mean * factor)) + 2.0**-1060
         area = prod(value.shape[2:])
@@ -401,6 +454,8 @@ class _Reader:
         match node.op_type:
             case "Flatten":
                 axis = self._attributes(node, axis=1)["axis"]
+                if abs(axis) > len(value.shape):
+                    raise ModelError(f"Flatten ({node.name!r}) has an axis that is not there")
                 shape = (prod(value.shape[:axis]), prod(value.shape[axis:]))
             case "Reshape":
                 zero = self._attributes(node, allowzero=0)["allowzero"]
@@ -441,6 +496,7 @@ class _Reader:
         wanted = self.constants.get(node.input[1])
         if wanted is None or wanted.dtype.kind != "i":
             raise ModelError(f"Gather ({node.name!r}) needs constant integers")
+        self._limit(node, prod(value.shape) // value.shape[axis] * wanted.size)
         self._pick(node, value, np.take(np.arange(prod(value.shape)).reshape(value.shape), wanted, axis))
 
     def _pick(self, node: onnx.NodeProto, value: _Value, index: IndexArray) -> None:
@@ -452,9 +508,12 @@ class _Reader:
         self._put(node, Affine(((value.layer, matrix),), np.zeros(size)), index.shape)
 
     def _concat(self, node: onnx.NodeProto) -> None:
-        axis = self._attributes(node, axis=0)["axis"]
+        axis = self._attributes(node, axis=None)["axis"]
+        if axis is None:
+            raise ModelError(f"Concat ({node.name!r}) needs an axis")
         values = [self._argument(node, place) for place in range(len(node.input))]
         starts = np.cumsum([0, *(prod(value.shape) for value in values)])
+        self._limit(node, int(starts[-1]))
         parts = [
             start + np.arange(prod(value.shape)).reshape(value.shape)
             for start, value in zip(starts[:-1].tolist(), values, strict=True)
@@ -476,7 +535,7 @@ class _Reader:
         tensor = self._attributes(node, value=None)["value"]
         if tensor is None:
             raise ModelError(f"the checker does not know this form of Constant ({node.name!r})")
-        self.constants[node.output[0]] = numpy_helper.to_array(tensor)
+        self.constants[node.output[0]] = _array(tensor)
 
 
 _WINDOW: dict[str, Any] = {

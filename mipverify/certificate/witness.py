@@ -67,6 +67,8 @@ def _may_be_unsafe(
     """Whether the outputs reach a polytope, up to the rounding of the arithmetic."""
     place = CheckedRegion(point, float("inf"), Norm.LINF, point, point, content.region.groups)
     bounds = bound_layers(network, CheckedPart(place, point, point), arithmetic, {})
+    if not np.isfinite([bounds.lower[-1], bounds.upper[-1]]).all():
+        return False  # nothing is known of it
     unsafe = content.unsafe
     sums: Any = arithmetic
     rows = sparse.csr_array(unsafe.matrix)
@@ -83,6 +85,21 @@ def _replay(
     except ImportError:
         notes.append("onnxruntime is not installed: the witness was not run in float32")
         return
+    try:
+        values = _run(onnxruntime, content, model, point)
+    except Exception as error:  # onnxruntime's exceptions are of every kind
+        findings.append(f"onnxruntime cannot run the network: {error}")
+        return
+    unsafe = content.unsafe
+    if values.shape != unsafe.matrix.shape[1:] or not np.isfinite(values).all():
+        findings.append("onnxruntime does not return finite numbers at the witness")
+        return
+    margins = unsafe.matrix @ values - unsafe.offset
+    if not any(bool((margins[unsafe.rows(k)] >= 0).all()) for k in range(unsafe.count)):
+        findings.append("the witness is not unsafe when onnxruntime runs it")
+
+
+def _run(onnxruntime: Any, content: Content, model: bytes, point: Float64Array) -> Float64Array:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
     shape = [size if isinstance(size, int) and size > 0 else 1 for size in entry.shape]
@@ -90,8 +107,4 @@ def _replay(
     given = point if mean is None or std is None else (point - mean) / std
     kind = np.float64 if "double" in entry.type else np.float32
     (outputs,) = session.run(None, {entry.name: given.astype(kind).reshape(shape)})
-    values = np.asarray(outputs, dtype=np.float64).reshape(-1)
-    unsafe = content.unsafe
-    margins = unsafe.matrix @ values - unsafe.offset
-    if not any(bool((margins[unsafe.rows(k)] >= 0).all()) for k in range(unsafe.count)):
-        findings.append("the witness is not unsafe when onnxruntime runs it")
+    return np.asarray(outputs, dtype=np.float64).reshape(-1)

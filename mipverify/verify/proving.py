@@ -142,7 +142,10 @@ class Prover:
         if found is None:
             return None
         file = CertificateFile(header, arrays | found)
-        report = ProofChecker(self.network, read_content(file, self.network), FloatArithmetic()).run()
+        try:
+            report = ProofChecker(self.network, read_content(file, self.network), FloatArithmetic()).run()
+        except (InputError, MemoryError):  # too large for the checker
+            return None
         return None if report.failed else Proof(file, report)
 
     def _question(self, query: Query) -> Arrays:
