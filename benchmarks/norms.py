@@ -1,9 +1,9 @@
 """Minimal distortions in every norm by every free route: do those that finish agree?
 
 A route is all that is there (`auto`), our own search alone (`search`), or programs alone with one solver
-(HiGHS, CBC, SCIP through Pyomo where it is installed). Two intervals disagree if they do not overlap, up to the
-tolerance; distances that are closed are compared, too. The script says so first, and ends with status 1
-where anything disagrees.
+(HiGHS, CBC, SCIP through Pyomo where it is installed). Two intervals disagree if they do not overlap, up to
+the tolerance; distances that are closed are compared, too. The script says so first, and ends with status
+1 where anything disagrees.
 """
 
 from __future__ import annotations

@@ -38,6 +38,8 @@ def check_witness(
         findings.append("the witness lies outside the domain")
     if upper is None or not within(region, point, upper):
         findings.append("the witness is farther away than it is claimed to be")
+    if not np.array_equal(point, point.astype(np.float32)):
+        findings.append("the witness is made of numbers that a float32 input cannot hold")
     if not _may_be_unsafe(network, content, arithmetic, point):
         findings.append("the witness is not unsafe in real arithmetic")
     _replay(content, model, point, findings, notes)

@@ -188,6 +188,16 @@ def test_a_witness_that_was_moved(run: Path, invoke: Invoke) -> None:
     assert "not unsafe" in result.output
 
 
+def test_a_witness_that_no_float32_input_holds(run: Path, invoke: Invoke) -> None:
+    path = run / str(first(run, "falsified")["certificate"])
+    file = read_certificate(path)
+    nudged = np.nextafter(file.arrays["witness"], file.arrays["center"])
+    write_certificate(path, CertificateFile(file.header, {**file.arrays, "witness": nudged}))
+    result = invoke("check", path)
+    assert result.exit_code == 1
+    assert "cannot hold" in result.output
+
+
 def test_bad_input(run: Path, invoke: Invoke, tmp_path: Path) -> None:
     path = run / str(first(run, "verified")["certificate"])
     assert invoke("check", path, "--network", CONV).exit_code == 1
