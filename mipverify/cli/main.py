@@ -16,6 +16,7 @@ from mipverify.cli.distance import distance
 from mipverify.cli.exit_codes import ExitCode
 from mipverify.cli.export import export
 from mipverify.cli.inspect import inspect
+from mipverify.cli.report import report
 from mipverify.cli.universal import universal
 from mipverify.cli.vnnlib import vnnlib
 from mipverify.errors import InputError, MipverifyError, SoundnessError
@@ -70,6 +71,7 @@ app.command()(universal)
 app.command()(vnnlib)
 app.command()(export)
 app.command()(check)
+app.command()(report)
 app.command()(inspect)
 
 

@@ -20,6 +20,7 @@ MANIFEST = "run.json"
 SUMMARY = "summary.json"
 WITNESSES = "witnesses"
 CERTIFICATES = "certificates"
+INPUTS = "inputs"
 
 
 class RunFolder:
@@ -56,13 +57,11 @@ class RunFolder:
 
     def save_witness(self, index: int, point: Float64Array, shape: tuple[int, ...]) -> str:
         """Store an adversarial point [n] as float32 of the network's input shape; its path in the folder."""
-        name = f"{WITNESSES}/{index:06d}.npy"
-        temporary = self.path / f"{name}.partial"
-        with temporary.open("wb") as file:
-            np.save(file, point.astype(np.float32).reshape(shape), allow_pickle=False)
-            os.fsync(file.fileno())
-        temporary.replace(self.path / name)
-        return name
+        return self._save_array(f"{WITNESSES}/{index:06d}.npy", point, shape)
+
+    def save_input(self, index: int, point: Float64Array, shape: tuple[int, ...]) -> str:
+        """Store the input [n] that a counterexample belongs to, likewise; its path in the folder."""
+        return self._save_array(f"{INPUTS}/{index:06d}.npy", point, shape)
 
     def save_certificate(self, index: int, proof: Proof) -> str:
         """Store a certificate; its path in the folder."""
@@ -94,6 +93,15 @@ class RunFolder:
     def close(self) -> None:
         """Close the record file."""
         self._records.close()
+
+    def _save_array(self, name: str, point: Float64Array, shape: tuple[int, ...]) -> str:
+        temporary = self.path / f"{name}.partial"
+        temporary.parent.mkdir(exist_ok=True)
+        with temporary.open("wb") as file:
+            np.save(file, point.astype(np.float32).reshape(shape), allow_pickle=False)
+            os.fsync(file.fileno())
+        temporary.replace(self.path / name)
+        return name
 
     def _write_json(self, name: str, content: Mapping[str, object]) -> None:
         temporary = self.path / f"{name}.partial"

@@ -15,6 +15,7 @@ from mipverify.cli import parsing
 from mipverify.cli.answers import answers
 from mipverify.cli.arguments import Question, SampleArguments
 from mipverify.cli.console import LiveProgress, Terminal
+from mipverify.cli.environment import command_line, environment, utc_now
 from mipverify.cli.exit_codes import ExitCode, exit_code
 from mipverify.cli.interrupts import held_back, raised_within
 from mipverify.cli.numerals import seconds_text
@@ -179,6 +180,7 @@ def _record(session: Session, position: int, answer: Certificate | Exception, se
     if session.folder and answer.witness is not None:
         shape = session.network.graph.input_shape
         file = session.folder.save_witness(index, answer.witness.point, shape)
+        session.folder.save_input(index, session.samples.points[position], shape)
     proof = session.folder.save_certificate(index, answer.proof) if session.folder and answer.proof else None
     return record_of(
         answer,
@@ -224,6 +226,7 @@ def _sum_up(session: Session) -> None:
                 "planned": len(session.samples),
                 "clean_accuracy": summary.clean_accuracy if session.samples.labelled else None,
                 "certified_accuracy": share,
+                "ended": utc_now(),
             }
         )
     if session.options.profile and session.records:
@@ -241,6 +244,10 @@ def _manifest(session: Session) -> dict[str, object]:
     given = network.normalization
     return {
         "mipverify": __version__,
+        "command": command_line(),
+        "environment": environment(),
+        "started": utc_now(),
+        "query": "distance" if question.eps is None else "certify",
         "network": {
             "name": network.name,
             "digest": network.digest,
@@ -252,6 +259,7 @@ def _manifest(session: Session) -> dict[str, object]:
             "name": data.name,
             "source": data.source,
             "description": data.description,
+            "shape": data.inputs.shape[1:],
             "argument": session.data,
         },
         "labelled": session.samples.labelled,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,6 +70,12 @@ def summarise(records: Sequence[Record]) -> Summary:
         evidence=dict(Counter(r.evidence for r in correct if r.lower_bound > 0).most_common()),
         mean_seconds=fmean(seconds) if seconds else 0.0,
         median_seconds=median(seconds) if seconds else 0.0,
-        mean_lower_bound=fmean(r.least_distance for r in correct) if correct else None,
+        mean_lower_bound=_mean([r.least_distance for r in correct]) if correct else None,
         mean_upper_bound=fmean(uppers) if uppers and len(uppers) == len(correct) else None,
     )
+
+
+def _mean(bounds: list[float]) -> float:
+    """Their mean; the largest float, which stands for infinity, where one of them does."""
+    largest = sys.float_info.max
+    return largest if max(bounds) >= largest else fmean(bounds)

@@ -9,7 +9,7 @@ import pytest
 from mipverify import __version__
 from tests.cli.conftest import ROOT, Invoke, start
 
-HEAVY = ("numpy", "scipy", "torch", "onnx", "onnxruntime", "highspy", "pulp", "pyomo")
+HEAVY = ("numpy", "scipy", "torch", "onnx", "onnxruntime", "highspy", "pulp", "pyomo", "jinja2", "matplotlib")
 
 LOADED = """
 import sys
@@ -36,7 +36,7 @@ def loaded_by(*arguments: str) -> str:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["certify", "--help"], ["distance", "--help"], ["inspect", "--help"], ["--version"]],
+    [["--help"], ["certify", "--help"], ["distance", "--help"], ["inspect", "--help"], ["report", "--help"], ["--version"]],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert loaded_by(*arguments) == "code 0 loaded"

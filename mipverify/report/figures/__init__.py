@@ -1,0 +1,1 @@
+"""Figures of a report, each a function from runs to a drawing."""

@@ -1,0 +1,41 @@
+"""Bounds as text, rounded so that the text claims no more than the number."""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+
+DIGITS = 6
+LARGEST = 1.7976931348623157e308  # stands for infinity in a record
+
+
+def lower_text(value: float) -> str:
+    """A lower bound, rounded down."""
+    return "∞" if value >= LARGEST else _rounded(value, ROUND_FLOOR)
+
+
+def upper_text(value: float) -> str:
+    """An upper bound, rounded up; a dash where there is none."""
+    return "–" if math.isinf(value) else _rounded(value, ROUND_CEILING)
+
+
+def percent(share: float) -> str:
+    """A share with one digit; never 100 % or 0 % for what is not."""
+    text = f"{100 * share:.1f}"
+    if text == "100.0" and share < 1:
+        text = "99.9"
+    if text == "0.0" and share > 0:
+        text = "0.1"
+    return f"{text} %"
+
+
+def seconds_text(value: float) -> str:
+    """Seconds with three digits."""
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def _rounded(value: float, rounding: str) -> str:
+    exact = Decimal(value)
+    if not exact:
+        return "0"
+    return f"{float(Context(prec=DIGITS, rounding=rounding).plus(exact)):.{DIGITS}g}"
