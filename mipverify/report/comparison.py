@@ -115,6 +115,8 @@ def _change(index: int, samples: tuple[Sample | None, ...], comparable: Sequence
 
 
 def _contradict(samples: Sequence[Sample]) -> bool:
+    if len({s.label for s in samples if s.correct}) > 1:
+        return False  # other classes were to be kept
     proven = [s.lower for s in samples if s.correct and s.evidence != NO_EVIDENCE]
     return bool(proven) and max(proven) >= min((s.upper for s in samples if s.correct), default=math.inf)
 

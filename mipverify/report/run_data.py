@@ -217,7 +217,7 @@ def _sample(run: Path, record: dict[str, Any]) -> Sample:
     if record["status"] not in STATUSES:
         raise ValueError(f"unknown status {record['status']!r}")
     upper, found = record["upper_bound"], record.get("counterexample")
-    seconds = {str(stage): float(value) for stage, value in record["seconds"].items()}
+    seconds = {str(stage): _finite(float(value)) for stage, value in record["seconds"].items()}
     return Sample(
         index=int(record["index"]),
         label=_whole(record.get("label")),
@@ -225,8 +225,8 @@ def _sample(run: Path, record: dict[str, Any]) -> Sample:
         status=record["status"],
         norm=str(record["norm"]),
         eps=_number(record.get("eps")),
-        lower=float(record["lower_bound"]),
-        upper=math.inf if upper is None else float(upper),
+        lower=_finite(float(record["lower_bound"])),
+        upper=math.inf if upper is None else _finite(float(upper)),
         gap=_number(record.get("gap")),
         target=_whole(record.get("target")),
         decided_by=_text(record.get("decided_by")),
@@ -253,7 +253,9 @@ def _counterexample(run: Path, found: dict[str, Any]) -> Counterexample:
         file=_inside(run, found.get("file")),
         prediction=_whole(found.get("prediction")),
         margin=_number(found.get("margin")),
-        distances={str(norm): float(value) for norm, value in (found.get("distances") or {}).items()},
+        distances={
+            str(norm): _finite(float(value)) for norm, value in (found.get("distances") or {}).items()
+        },
         outputs=tuple(float(value) for value in found.get("outputs") or ()),
         parameters=None if parameters is None else {str(k): float(v) for k, v in parameters.items()},
     )
@@ -293,7 +295,13 @@ def _whole(value: object) -> int | None:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) else None
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{value} is no bound")
+    return value
 
 
 def _text(value: object) -> str | None:

@@ -249,4 +249,6 @@ def test_runs_of_other_networks_do_not_contradict(make_run: MakeRun) -> None:
     other = make_run("other", [record(0, lower_bound=0.01, upper_bound=0.02)], network={"digest": "e"})
     found = compare([read_run(one), read_run(other)])
     assert found.contradictions == 0
+    label = make_run("label", [record(0, label=3, lower_bound=0.01, upper_bound=0.02)])
+    assert compare([read_run(one), read_run(label)]).contradictions == 0
     assert found.differences == ("other differs from one in network",)

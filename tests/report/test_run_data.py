@@ -11,6 +11,8 @@ from mipverify.errors import InputError
 from mipverify.report.run_data import read_run
 from tests.report.conftest import MakeRun, invoke, record, with_pixels
 
+NOT_A_NUMBER = json.dumps(record(0, lower_bound=math.nan))
+
 
 def test_a_real_run_is_read(runs: dict[str, Path]) -> None:
     run = read_run(runs["distance"])
@@ -76,7 +78,7 @@ def test_arrays_that_cannot_be_read_are_none(make_run: MakeRun) -> None:
     assert read.adversarial(read.samples[0]) is None
 
 
-@pytest.mark.parametrize("line", ["no json", "[1]", "{}", '{"index": 0, "status": "great"}'])
+@pytest.mark.parametrize("line", ["no json", "[1]", "{}", '{"index": 0, "status": "great"}', NOT_A_NUMBER])
 def test_what_is_no_record_is_named(make_run: MakeRun, line: str) -> None:
     run = make_run("run", [record(0)])
     with (run / "records.jsonl").open("a") as file:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,6 +134,12 @@ def test_a_summary_counts_and_encloses_certified_accuracy(counts: tuple[int, int
     assert summary.clean_accuracy == ((known - wrong) / known if known else None)
     assert sum(summary.decided_by.values()) == verified + refuted
     assert summary.mean_seconds == (known * 1.0 + errors * 2.0) / total
+
+
+def test_bounds_that_stand_for_infinity_have_a_mean() -> None:
+    largest = float(np.finfo(np.float64).max)
+    records = [replace(record, lower_bound=largest) for record in _records(3, 0, 0, 0, 0)]
+    assert summarise(records).mean_lower_bound == largest
 
 
 def test_an_empty_summary_divides_by_nothing() -> None:
