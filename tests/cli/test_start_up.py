@@ -36,7 +36,14 @@ def loaded_by(*arguments: str) -> str:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["certify", "--help"], ["distance", "--help"], ["inspect", "--help"], ["report", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["certify", "--help"],
+        ["distance", "--help"],
+        ["inspect", "--help"],
+        ["report", "--help"],
+        ["--version"],
+    ],
 )
 def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert loaded_by(*arguments) == "code 0 loaded"
