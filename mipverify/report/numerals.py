@@ -35,7 +35,7 @@ def seconds_text(value: float) -> str:
 
 
 def _rounded(value: float, rounding: str) -> str:
-    exact = Decimal(value)
-    if not exact:
-        return "0"
-    return f"{float(Context(prec=DIGITS, rounding=rounding).plus(exact)):.{DIGITS}g}"
+    nearest = f"{value:.{DIGITS}g}"
+    if float(nearest) == value or (float(nearest) > value) == (rounding == ROUND_CEILING):
+        return nearest
+    return f"{float(Context(prec=DIGITS, rounding=rounding).plus(Decimal(value))):.{DIGITS}g}"

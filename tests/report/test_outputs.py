@@ -6,6 +6,8 @@ from pathlib import Path
 from xml.etree import ElementTree as Tree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mipverify.report.numerals import lower_text, percent, upper_text
 from tests.report.conftest import MakeRun, invoke, record
@@ -70,11 +72,18 @@ def test_markdown_has_tables(runs: dict[str, Path], tmp_path: Path) -> None:
     assert widths
 
 
+@given(st.floats(0, 1e300))
+def test_bounds_as_text_enclose_the_number(value: float) -> None:
+    assert float(lower_text(value)) <= value <= float(upper_text(value))
+
+
 def test_bounds_as_text_claim_no_more() -> None:
     assert lower_text(0.12345678) == "0.123456"
     assert upper_text(0.12345601) == "0.123457"
     assert lower_text(0.1) == "0.1"
-    assert upper_text(0.1) == "0.1" or float(upper_text(0.1)) >= 0.1
+    assert upper_text(0.1) == "0.1"
+    assert upper_text(0.2) == "0.2"
+    assert upper_text(0.0) == "0"
     assert upper_text(float("inf")) == "–"
     assert percent(0.9999) == "99.9 %"
     assert percent(1.0) == "100.0 %"
