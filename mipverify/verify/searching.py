@@ -43,7 +43,10 @@ MANY_SEARCH = SearchOptions(
     finish=NodeOptions(steps=60, rate=0.02, decay=0.97),
     almost=0.05,
 )
-STANDSTILL = 24  # nodes without progress after which a distance is better asked about at another radius
+# A distance is better asked about at another radius than with splits that gain nothing.
+DISTANCE_SEARCH = replace(
+    MANY_SEARCH, finish=NodeOptions(steps=150, rate=0.02, decay=0.98, stretch=30), patience=24
+)
 # So does every node where all planes go over the input, whose box is exact, and that many numbers tell them.
 FLAT_NUMBERS = 1 << 13
 FLAT_SEARCH = SearchOptions(
@@ -124,11 +127,7 @@ def _search(
     case, problem = stage.case, stage.problem
     result = search_phases(
         bounds,
-        options=_effort(
-            bounds,
-            SearchOptions(batch=nodes_at_once(stage.engine.network.graph)),
-            patience=STANDSTILL if case.eps is None and paused is None and is_narrowed(problem) else None,
-        ),
+        options=_effort(stage, bounds, resumed=paused is not None),
         accept=stage.accept,
         leaf=stage.leaf,
         out_of_time=deadline.expired,
@@ -172,12 +171,15 @@ def is_flat(problem: OpenProblem) -> bool:
     return len(graph.relus) == 1 and region.is_box and numbers <= FLAT_NUMBERS
 
 
-def _effort(bounds: NodeBounds, usual: SearchOptions, *, patience: int | None = None) -> SearchOptions:
+def _effort(stage: SearchStage, bounds: NodeBounds, *, resumed: bool) -> SearchOptions:
     """Better nodes where they have planes of their own or there are many neurons, as many at once as fit."""
     if bounds.count <= MANY:
-        return FLAT_SEARCH if isinstance(bounds.planes, NodePlanes) and bounds.planes.bases else usual
-    batch = min(MANY_SEARCH.batch, max(4, NUMBERS // bounds.numbers))
-    return replace(MANY_SEARCH, batch=batch, patience=patience)
+        flat = isinstance(bounds.planes, NodePlanes) and bounds.planes.bases
+        return FLAT_SEARCH if flat else SearchOptions(batch=nodes_at_once(stage.engine.network.graph))
+    distance = stage.case.eps is None and is_narrowed(stage.problem)
+    options = DISTANCE_SEARCH if distance else MANY_SEARCH
+    batch = min(options.batch, max(4, NUMBERS // bounds.numbers))
+    return replace(options, batch=batch, patience=None if resumed else options.patience)
 
 
 def exclude_by_planes(
