@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from math import floor
+from typing import TYPE_CHECKING
 
 from mipverify.errors import SoundnessError
 from mipverify.problem.criterion import Criterion
 from mipverify.problem.norm import Norm
 from mipverify.problem.witness import Witness
 from mipverify.verify.profile import Profile
-from mipverify.verify.proof import Proof
+
+if TYPE_CHECKING:
+    from mipverify.verify.proof import Proof
 
 
 class Status(StrEnum):
