@@ -3,6 +3,8 @@
 Preprocessing and cuts are off: with PuLP's defaults CBC 2.10.3 reported a wrong optimum. PuLP's `status` says
 *Optimal* after a time-out too, so `sol_status` is read; the dual bound stands only in the log. Coefficients
 pass through an MPS file with 12 decimals. CBC has no target; it completes a start by its integer columns.
+Tolerances, the step from one point to a better one, and the three decimals of the printed bound are absolute:
+the cost is scaled to a largest coefficient of about 1, and bounds are lowered by what they may have lost.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from mipverify.milp.check import check_program, violation
 from mipverify.milp.constant import solve_without_columns
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.result import SolveResult, Termination
+from mipverify.milp.scaling import cost_unit
 from mipverify.solvers.background import run_in_background
 from mipverify.solvers.capabilities import Capabilities, check_kind
 from mipverify.solvers.cutoff import apply_cutoff
@@ -34,6 +37,8 @@ from mipverify.solvers.printed import unprinted
 from mipverify.solvers.solver import SolveOptions
 
 PRIMAL_TOLERANCE = 1e-9
+INCREMENT = 1e-9  # by which a point has to be better than the last: 1e-5 unless it is set
+DECIMALS = 6e-4  # by how much the bound in the log may be rounded up, and some more
 POINT_TOLERANCE = 1e-6
 _BOUND_PATTERN = re.compile(r"^Lower bound:\s+(\S+)", re.MULTILINE)
 _NODES_PATTERN = re.compile(r"^Enumerated nodes:\s+(\d+)", re.MULTILINE)
@@ -69,6 +74,12 @@ class CbcSolver:
         check_kind(program, "cbc", self.capabilities)
         if program.num_columns == 0:
             return solve_without_columns(program, self.name)
+        unit = cost_unit(program)
+        result = self._solve(_divided(program, unit), _in_units(options, unit))
+        objective = None if result.objective is None else result.objective * unit
+        return replace(result, objective=objective, dual_bound=result.dual_bound * unit)
+
+    def _solve(self, program: MixedIntegerProgram, options: SolveOptions) -> SolveResult:
         result = self._run(program, options, ["preprocess off"])
         left = options.time_limit - result.seconds
         if result.termination is Termination.ERROR and left > 0:
@@ -94,7 +105,8 @@ class CbcSolver:
         seconds = time.perf_counter() - begin
         point = np.array([column.varValue for column in columns], dtype=np.float64)
         status = (problem.status, problem.sol_status) if outcome.error is None else None
-        result = _read(program, point, status, text, interrupted=outcome.cancelled)
+        gap = options.relative_gap
+        result = _read(program, point, status, text, gap=gap, interrupted=outcome.cancelled)
         if outcome.error is not None:
             result = replace(result, message=f"{outcome.error}")
         return replace(result, seconds=seconds, solver=self.name)
@@ -155,7 +167,8 @@ class _Command(pulp.COIN_CMD):  # type: ignore[misc]
 def _command(
     path: str, log: Path, options: SolveOptions, program: MixedIntegerProgram, settings: list[str]
 ) -> _Command:
-    settings = [*settings, f"primalTolerance {PRIMAL_TOLERANCE}", f"randomCbcSeed {options.seed + 1}"]
+    settings = [*settings, f"primalTolerance {PRIMAL_TOLERANCE}", f"increment {INCREMENT}"]
+    settings.append(f"randomCbcSeed {options.seed + 1}")
     if options.cutoff is not None:
         settings.append(f"cutoff {options.cutoff - program.offset!r}")
         # Below the cutoff every solution reaches the target.
@@ -171,6 +184,16 @@ def _command(
         maxNodes=options.node_limit,
         options=settings,
     )
+
+
+def _divided(program: MixedIntegerProgram, unit: float) -> MixedIntegerProgram:
+    """The program with its cost in units of `unit`, a power of two."""
+    return replace(program, cost=program.cost / unit, offset=program.offset / unit)
+
+
+def _in_units(options: SolveOptions, unit: float) -> SolveOptions:
+    cutoff = None if options.cutoff is None else options.cutoff / unit
+    return replace(options, cutoff=cutoff, target=None if options.target is None else options.target / unit)
 
 
 def _start_text(values: dict[str, float]) -> str:
@@ -218,6 +241,7 @@ def _read(
     status: tuple[int, int] | None,
     log: str,
     *,
+    gap: float,
     interrupted: bool,
 ) -> SolveResult:
     """What CBC said, in the program's own units; anything doubtful becomes ERROR."""
@@ -225,14 +249,16 @@ def _read(
     objective = program.cost_at(point) if valid else None
     bound, termination = -inf, Termination.ERROR
     match = _BOUND_PATTERN.search(log)
-    logged = program.offset + float(match.group(1)) if match else -inf
+    logged = program.offset + float(match.group(1)) - DECIMALS if match else -inf
     stopped = Termination.INTERRUPTED if interrupted else Termination.TIME_LIMIT
     match status:
         case (pulp.LpStatusInfeasible, _):  # a proof by search has sol_status *No Solution Found*
             termination, bound, objective = Termination.INFEASIBLE, inf, None
         case (_, pulp.LpSolutionOptimal) if objective is not None:
             termination = Termination.OPTIMAL
-            bound = min(objective, logged if match else objective) - unprinted(program, point)
+            # Within the gap that was asked for: that says more than three decimals of a bound.
+            within = objective - 2 * gap * abs(objective - program.offset)
+            bound = min(objective, max(logged, within) if match else objective) - unprinted(program, point)
         case (_, pulp.LpSolutionUnbounded):
             termination, objective = Termination.UNBOUNDED, None
         case (_, pulp.LpSolutionIntegerFeasible) if objective is not None:

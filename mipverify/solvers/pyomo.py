@@ -29,7 +29,7 @@ from mipverify.milp.constant import solve_without_columns
 from mipverify.milp.program import MixedIntegerProgram
 from mipverify.milp.pyomo_model import column_values, pyomo_model, set_column_values
 from mipverify.milp.result import SolveResult, Termination
-from mipverify.milp.scaling import power_of_two
+from mipverify.milp.scaling import cost_unit
 from mipverify.solvers.background import run_in_background
 from mipverify.solvers.capabilities import LINEAR, QUADRATIC, Capabilities, check_kind
 from mipverify.solvers.cutoff import apply_cutoff
@@ -110,7 +110,7 @@ class PyomoSolver:
         if program.num_columns == 0:
             return solve_without_columns(program, self.name)
         begin = time.perf_counter()
-        unit = _cost_unit(program)
+        unit = cost_unit(program)
         model = pyomo_model(without_tiny_entries(program, SMALL_ENTRY), cost_unit=unit)
         left = max(0.0, options.time_limit - (time.perf_counter() - begin))
         settings = self._settings(options, left, unit)
@@ -265,24 +265,17 @@ def _termination(
     if answer.condition == EITHER:
         return Termination.INFEASIBLE if _is_bounded(program) else Termination.ERROR
     if answer.condition in LIMITS:
-        # The bound is in units that were divided and multiplied: the last bits may differ.
-        if options.cutoff is not None and bound >= options.cutoff - 1e-9 * max(1.0, abs(options.cutoff)):
-            return Termination.CUTOFF
-        reached = options.target is not None and objective is not None and objective <= options.target + 1e-9
-        return Termination.TARGET if reached else Termination.ERROR
+        if options.target is not None and objective is not None and objective <= options.target:
+            return Termination.TARGET
+        # A share of the cutoff, for costs may be of any size: the last bits may differ.
+        beyond = options.cutoff is not None and bound >= options.cutoff - 1e-9 * abs(options.cutoff)
+        return Termination.CUTOFF if beyond else Termination.ERROR
     return TERMINATIONS.get(answer.condition, Termination.ERROR)
 
 
 def _is_bounded(program: MixedIntegerProgram) -> bool:
     sides = (program.lower, program.upper)
     return all(bool((abs(side) < inf).all()) for side in sides)
-
-
-def _cost_unit(program: MixedIntegerProgram) -> float:
-    largest = float(abs(program.cost).max(initial=0.0))
-    if program.quadratic is not None and program.quadratic.nnz:
-        largest = max(largest, float(abs(program.quadratic.data).max()) / 2)
-    return float(power_of_two(largest)) if largest > 0 else 1.0
 
 
 def _dialect(solver: str) -> Dialect:

@@ -167,7 +167,8 @@ def close_by_mip(engine: Engine, case: Case, problem: OpenProblem) -> None:
         else:
             reach, limit = region.reach() ** power, region.radius**power
             claimed = _claimed_distance(result, radius=limit, reach=reach, cutoff=cutoff)
-            claimed = region.radius if claimed >= limit else claimed ** (1 / power)
+            # The square of a tiny radius is 0: then nothing was claimed.
+            claimed = region.radius if claimed >= limit > 0 else claimed ** (1 / power)
         case.raise_lower(claimed, Evidence.SOLVER_CLAIM)
     case.close(Stage.MIP)
     pass_on_interrupt(result)

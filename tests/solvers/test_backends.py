@@ -79,6 +79,32 @@ def test_cutoff_hides_what_is_not_better(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("factor", [1e-12, 1e-6, 1e6])
+def test_costs_of_any_size_are_as_exact(name: str, factor: float) -> None:
+    """A tolerance or a step between points that is absolute would hide the optimum."""
+    plain = knapsack(0, 30, 15)
+    small = replace(plain, cost=factor * plain.cost, offset=factor * plain.offset)
+    optimum = -168.5 * factor
+    result = solver_named(name).solve(small, SolveOptions(relative_gap=0.0))
+    assert result.termination is Termination.OPTIMAL
+    assert result.objective == pytest.approx(optimum, rel=1e-9)
+    assert result.dual_bound <= optimum * (1 - 1e-9)
+    cutoff = optimum - 0.5 * factor
+    below = solver_named(name).solve(small, SolveOptions(cutoff=cutoff, relative_gap=0.0))
+    assert below.termination is Termination.CUTOFF
+    above = solver_named(name).solve(small, SolveOptions(cutoff=optimum + 0.5 * factor, relative_gap=0.0))
+    assert above.objective == pytest.approx(optimum, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_bound_is_not_rounded_up(name: str) -> None:
+    """CBC prints three decimals of it."""
+    small = replace(HARD, cost=1e-6 * HARD.cost, offset=1e-6 * HARD.offset)
+    result = solver_named(name).solve(small, SolveOptions(time_limit=0.5))
+    assert result.dual_bound <= 1e-6 * (-1180 + 7.5)  # a point of this cost is known
+
+
+@pytest.mark.parametrize("name", BACKENDS)
 def test_time_limit_is_not_optimal(name: str) -> None:
     result = solver_named(name).solve(HARD, SolveOptions(time_limit=0.5))
     assert result.termination is Termination.TIME_LIMIT

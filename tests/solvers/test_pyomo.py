@@ -198,6 +198,16 @@ def test_a_limit_of_the_objective_counts_only_with_a_bound_or_a_point() -> None:
         assert result.termination is expected, (bound, point)
 
 
+def test_a_point_on_the_target_is_no_exclusion_however_small_costs_are() -> None:
+    solver, tiny = PyomoSolver("appsi_highs"), replace(BOX, cost=BOX.cost * 1e-10, offset=-1.5e-10)
+    answer = module._Answer("objectiveLimit", -1.0, 0, np.array([1.0, 0.5]))
+    result = solver._read(tiny, answer, SolveOptions(cutoff=1e-16, target=0.0), 1e-10, 0.0)
+    assert result.termination is Termination.TARGET
+    without = replace(answer, point=None)
+    result = solver._read(tiny, without, SolveOptions(cutoff=1e-16, target=0.0), 1e-10, 0.0)
+    assert result.termination is Termination.ERROR
+
+
 @needs("scip_direct")
 def test_quadratic_programs_agree_with_enumeration() -> None:
     @given(seed=st.integers(0, 2**32 - 1))
