@@ -246,7 +246,7 @@ def _ranges(
             gains = [sign * matrix[:, limits.upper > 0], -sign * matrix[:, limits.lower < 0]]
             most = np.max(np.column_stack([*gains, np.zeros(len(offset))]), axis=1)
             step = Approximate.exact(most) * Approximate.exact(np.full(len(most), budget))
-            within = Approximate.exact(offset) + step.rearranged(lambda a, s=sign: s * a)  # type: ignore[misc]
+            within = Approximate.exact(offset) + (step if sign > 0 else -step)
             other = _outward(within, sign)
             side = np.maximum(side, other) if sign < 0 else np.minimum(side, other)
         sides.append(side)

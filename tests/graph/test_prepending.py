@@ -8,7 +8,7 @@ import pytest
 from mipverify.graph.evaluate import evaluate
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Dense, Float64Array
-from mipverify.graph.prepending import Sides, prepend, prepend_scale
+from mipverify.graph.prepending import Sides, _ranges, prepend, prepend_scale
 from tests.oracles.exact_values import exact_values
 from tests.random_networks import KINDS, random_graph
 
@@ -55,6 +55,20 @@ def test_a_budget_holds_where_it_is_kept(seed: int) -> None:
     expected = evaluate(graph, np.clip(x + theta @ matrix.T, 0.0, 1.0))
     assert np.allclose(evaluate(composed, theta), expected, rtol=1e-9, atol=1e-9)
     assert composed.num_relus <= prepend(graph, matrix, x, limits, clip=sides).num_relus
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_ranges_within_a_budget_are_rounded_outward(seed: int) -> None:
+    """The ends of the l1 ball, its unit vectors times the budget, in rational arithmetic."""
+    rng = np.random.default_rng(4000 + seed)
+    matrix, x = rng.normal(size=(50, 2)), rng.random(50)
+    budget = float(rng.uniform(0.1, 1.0))
+    limits = Sides(np.full(2, -1.0), np.full(2, 1.0))
+    low, up = _ranges(matrix, x, limits, budget)
+    for i in range(50):
+        ends = [Fraction(x[i]) + s * Fraction(budget) * Fraction(m) for m in matrix[i] for s in (-1, 1)]
+        assert Fraction(low[i]) <= min(ends)
+        assert Fraction(up[i]) >= max(ends)
 
 
 @pytest.mark.parametrize("seed", range(40))
