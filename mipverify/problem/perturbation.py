@@ -12,6 +12,9 @@ from mipverify.graph.operators import Float64Array
 from mipverify.problem.norm import Norm
 from mipverify.problem.region import Box
 
+# Of a direction that distances in the input are measured in: units of others would be rounded coarsely.
+SMALLEST_NORM, LARGEST_NORM = 1e-150, 1e150
+
 
 class Outside(StrEnum):
     """What becomes of inputs x + P theta that leave the domain."""
@@ -48,6 +51,8 @@ class Perturbation:
     def __post_init__(self) -> None:
         """Refuse NaN, shapes that do not fit, and limits that exclude x itself."""
         count = len(self.names)
+        if not count:
+            raise QueryError("a perturbation without parameters moves nothing: ask about eps=0 instead")
         if self.matrix.shape[-1] != count or self.lower.shape != (count,) or self.upper.shape != (count,):
             raise QueryError(
                 f"a perturbation with {count} names needs {count} columns and limits, got a matrix of shape "
@@ -85,10 +90,13 @@ class Perturbation:
         return self.is_diagonal or bool(((self.matrix != 0).sum(axis=1) <= 1).all())
 
     def column_norms(self, norm: Norm) -> Float64Array:
-        """|P_k| of every column, [q]."""
+        """|P_k| of every column, [q]; squares neither overflow nor vanish."""
         if self.is_diagonal:
             return np.abs(self.matrix)
-        return norm.distance(np.zeros(len(self.matrix)), self.matrix.T)
+        sizes = np.abs(self.matrix).max(axis=0, initial=0.0)
+        sizes = np.where(sizes > 0, sizes, 1.0)
+        with np.errstate(over="ignore"):
+            return norm.distance(np.zeros(len(self.matrix)), (self.matrix / sizes).T) * sizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +177,13 @@ def _in_units_of_columns(perturbation: Perturbation, norm: Norm) -> tuple[Pertur
         )
     scale = perturbation.column_norms(norm)
     scale = np.where(scale > 0, scale, 1.0)
+    beyond = np.flatnonzero((scale < SMALLEST_NORM) | (scale > LARGEST_NORM))
+    if beyond.size and not perturbation.is_diagonal:
+        k = int(beyond[0])
+        raise QueryError(
+            f"the direction of {perturbation.names[k]} has the norm {scale[k]:g}, too far from 1 for "
+            "distances in the input: scale it, or ask for the distance in theta"
+        )
     scaled = replace(
         perturbation,
         matrix=perturbation.matrix / scale,

@@ -214,6 +214,22 @@ def test_distances_in_the_input(seed: int) -> None:
         assert abs(inputs.witness.parameters["brightness"]) == pytest.approx(theta.upper, rel=1e-3, abs=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_directions_whose_squares_leave_float64_are_no_units(size: float) -> None:
+    """With a norm that overflows to infinity the direction would vanish, and anything be verified."""
+    _, network, x, label, _ = tiny(300)
+    direction = families.subspace(np.full((1, x.size), size))
+    with pytest.raises(QueryError, match="too far from 1"):
+        certify(network, x, label, eps=1.0, norm="l2", perturbation=direction, distance_in="input")
+
+
+def test_a_perturbation_has_a_parameter() -> None:
+    _, network, x, label, _ = tiny(300)
+    nothing = Family("nothing", lambda x, _: (np.zeros((x.size, 0)), ()))
+    with pytest.raises(QueryError, match="without parameters"):
+        certify(network, x, label, eps=1.0, perturbation=nothing)
+
+
 def test_forbidden_parameters_are_not_looked_at() -> None:
     _, network, _, _, _ = tiny(1)
     x = np.full(network.graph.input_size, 0.25)
