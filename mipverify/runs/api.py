@@ -200,7 +200,7 @@ def certify_batch(
         answerable(network, criterion),
         xs,
         labels,
-        radius=np.inf if eps is None else eps,
+        radius=np.inf if eps is None else float(eps),
         norm=norm,
         criterion=criterion,
         domain=domain,
@@ -219,7 +219,7 @@ def certify_batch(
         whole=eps is None,
         grid=_grid(network, levels, integers),
     )
-    radius = np.inf if eps is None else eps
+    radius = np.inf if eps is None else float(eps)
     return _answers(network, queries, eps=radius, options=options or VerifyOptions(), workers=workers)
 
 

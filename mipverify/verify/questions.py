@@ -54,7 +54,7 @@ def questions(
     Raises:
         QueryError: a query that makes no sense.
     """
-    points = flat_points(xs)
+    radius, points = float(radius), flat_points(xs)
     classes: list[int | None] = [None] * len(points)
     if labels is not None and criterion.needs_label:
         classes = [int(label) for label in np.asarray(labels).reshape(-1)]

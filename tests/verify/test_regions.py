@@ -127,3 +127,12 @@ def test_what_makes_no_sense_is_refused(options: dict[str, object], words: str) 
     network = load_network(to_onnx(random_graph(rng, input_size=3, output_size=2, max_relus=4)))
     with pytest.raises(QueryError, match=words):
         certify(network, np.full(3, 0.5), 0, eps=0.1, **options)  # type: ignore[arg-type]
+
+
+def test_a_radius_may_be_a_whole_number() -> None:
+    """Attacks make tensors of radii: those of Python's integers would hold no infinity."""
+    _, network, x, _ = tiny(3)
+    condition = f"y0 <= {float(network(x[None])[0][0]) + 1e-9!r}"
+    answer = certify(network, x, eps=0, output=condition, options=OPTIONS)
+    assert answer.error is None
+    assert isinstance(answer.eps, float)
