@@ -12,7 +12,7 @@ is left is a linear form in the input, minimised over the region.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -225,7 +225,12 @@ def through_relu(
 
 
 def bound_layers(
-    network: CheckedNetwork, part: CheckedPart, arithmetic: Arithmetic, refined: Mapping[int, IndexArray]
+    network: CheckedNetwork,
+    part: CheckedPart,
+    arithmetic: Arithmetic,
+    refined: Mapping[int, IndexArray],
+    *,
+    between: Callable[[], None] = lambda: None,
 ) -> LayerBounds:
     """Bounds of every layer: from its sources' bounds, and by substitution for the `refined` neurons.
 
@@ -234,6 +239,7 @@ def bound_layers(
         part: where.
         arithmetic: how.
         refined: for arguments of ReLUs (layer positions), neurons whose open signs are worth a substitution.
+        between: called before each batch of substitutions; may raise to end them.
     """
     bounds = LayerBounds([part.lower], [part.upper])
     for k, layer in enumerate(network.layers[1:], start=1):
@@ -250,7 +256,7 @@ def bound_layers(
         bounds.lower.append(low)
         bounds.upper.append(up)
         if k in refined:
-            _refine(Relaxation(network, part, arithmetic, bounds), k, refined[k])
+            _refine(Relaxation(network, part, arithmetic, bounds), k, refined[k], between)
     return bounds
 
 
@@ -286,11 +292,12 @@ def _over_region(
     return np.concatenate(least)
 
 
-def _refine(relaxation: Relaxation, k: int, neurons: IndexArray) -> None:
+def _refine(relaxation: Relaxation, k: int, neurons: IndexArray, between: Callable[[], None]) -> None:
     """Tighten the bounds of neurons whose sign is open, in place."""
     bounds, size = relaxation.bounds, relaxation.network.layers[k].size
     neurons = neurons[(bounds.lower[k][neurons] < 0) & (bounds.upper[k][neurons] > 0)]
     for first in range(0, len(neurons), ROWS):
+        between()
         some = neurons[first : first + ROWS]
         rows = np.zeros((len(some), size))
         rows[np.arange(len(some)), some] = 1.0

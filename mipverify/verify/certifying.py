@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import lru_cache
 
-from mipverify.errors import ModelError
+from mipverify.errors import ModelError, SoundnessError
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
@@ -31,7 +31,17 @@ def add_proofs(engine: Engine, cases: Sequence[Case]) -> None:
             and (case.evidence is not Evidence.NONE or case.witness is not None)
         ):
             with timed([case], Stage.PROOF):
-                _prove(engine, prover, case)
+                _try_to_prove(engine, prover, case)
+
+
+def _try_to_prove(engine: Engine, prover: Prover, case: Case) -> None:
+    """A proof that fails costs the case nothing that it has; a contradiction is an alarm as everywhere."""
+    try:
+        _prove(engine, prover, case)
+    except SoundnessError:
+        raise
+    except Exception as error:
+        LOGGER.warning("no certificate: %s: %s", type(error).__name__, error)
 
 
 def _is_plain(case: Case) -> bool:

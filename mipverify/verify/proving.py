@@ -8,7 +8,7 @@ handed out that the checker's own code has not accepted here.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -137,7 +137,7 @@ class Prover:
         shown = replace(query, region=replace(query.region, radius=lower))
         try:
             found = self._lower_bound(shown, deadline)
-        except (InputError, MissingBoundError, SolverError, MemoryError):
+        except (InputError, MissingBoundError, SolverError, MemoryError, TimeoutError):
             return None
         if found is None:
             return None
@@ -177,7 +177,7 @@ class Prover:
         trees = self._single_leaves(query, part, bounds)
         if len(trees) < len(query.unsafe):
             refined = self._worth_refining(part, bounds)
-            bounds = bound_layers(self.network, part, FloatArithmetic(), refined)
+            bounds = bound_layers(self.network, part, FloatArithmetic(), refined, between=_raising(deadline))
             trees = self._single_leaves(query, part, bounds)
         left = [k for k in range(len(query.unsafe)) if k not in trees]
         found = self._searched(query, left, bounds, deadline) if left else {}
@@ -313,6 +313,16 @@ class Prover:
                 weights,
             )
         return trees
+
+
+def _raising(deadline: Deadline) -> Callable[[], None]:
+    """Raises TimeoutError once the time is up."""
+
+    def check() -> None:
+        if deadline.expired():
+            raise TimeoutError
+
+    return check
 
 
 def checked_region(region: Ball) -> CheckedRegion:
