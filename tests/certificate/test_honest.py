@@ -11,6 +11,7 @@ import mipverify
 from mipverify.certificate.check import ArithmeticChoice, check
 from mipverify.verify.certificate import Evidence, Status
 from mipverify.verify.options import VerifyOptions
+from mipverify.verify.proving import Prover
 from tests.certificate.tiny import QUERIES, tiny_question
 
 PER_TEST = 20
@@ -66,3 +67,19 @@ def test_grids_and_parameters_get_no_certificates() -> None:
         assert answer.status is Status.VERIFIED
         assert answer.proof is None
         assert answer.evidence is not Evidence.CHECKED_PROOF
+
+
+def test_a_proof_that_fails_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no proof")
+
+    monkeypatch.setattr(Prover, "_lower_bound", broken)
+    network = mipverify.load(Path(__file__).parents[2] / "models" / "digits_mlp.onnx")
+    digits = mipverify.load_dataset("digits", input_size=64)
+    assert digits.labels is not None
+    options = VerifyOptions(proof="always")
+    x, label = digits.inputs[0].reshape(-1), int(digits.labels[0])
+    answer = mipverify.certify(network, x, label, eps=0.02, options=options)
+    assert answer.status is Status.VERIFIED
+    assert answer.evidence is Evidence.BOUND_PROPAGATION
+    assert answer.proof is None
