@@ -38,6 +38,10 @@ class QueryError(InputError):
     """A query is malformed: a negative radius, a label out of range, an empty region."""
 
 
+class StoreError(InputError):
+    """The folder of a run cannot be read, written or gone on with."""
+
+
 class PropertyError(InputError):
     """A VNN-LIB property is malformed, or says what cannot be decided.
 
