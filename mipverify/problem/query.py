@@ -29,6 +29,7 @@ class Query:
         label: the class c that must be kept, where the query is about a classifier.
         criterion: what `unsafe` was made of, for records; None where nobody said.
         parametrised: where a is not the network's input but its parameters: how the input depends on them.
+        shape: of the input as it was given; empty where nobody said.
     """
 
     region: Ball
@@ -36,6 +37,7 @@ class Query:
     label: int | None = None
     criterion: Criterion | None = None
     parametrised: Parametrisation | None = None
+    shape: tuple[int, ...] = ()
 
     @property
     def keeps_class(self) -> bool:

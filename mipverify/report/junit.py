@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as Tree
 
+from mipverify.display.numerals import lower_text, upper_text
 from mipverify.report.accuracy import tally
-from mipverify.report.numerals import lower_text, upper_text
 from mipverify.report.run_data import RunData, Sample
 
 # What XML 1.0 cannot hold, not even escaped.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from mipverify.display.numerals import lower_text, seconds_text, upper_text
 from mipverify.report.accuracy import tally
 from mipverify.report.comparison import compare
-from mipverify.report.numerals import lower_text, seconds_text, upper_text
 from mipverify.report.overview import overview
 from mipverify.report.run_data import RunData, Sample
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from mipverify.display.numerals import LARGEST, lower_text, percent, upper_text
 from mipverify.report.accuracy import tally
-from mipverify.report.numerals import LARGEST, lower_text, percent, upper_text
 from mipverify.report.run_data import RunData, Sample
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from mipverify.display.numerals import lower_text, percent, seconds_text, upper_text
 from mipverify.report.accuracy import Tally, accuracy_curve, longest_reach, tally
 from mipverify.report.comparison import compare
 from mipverify.report.examples import MOST_BYTES, MOST_EXAMPLES, gallery
 from mipverify.report.figures import bounds, classes, curves, layers
 from mipverify.report.figures.figure import Figure
-from mipverify.report.numerals import lower_text, percent, seconds_text, upper_text
 from mipverify.report.overview import Overview, overview
 from mipverify.report.run_data import STATUSES, RunData
 

@@ -13,6 +13,7 @@ from mipverify.errors import SoundnessError
 from mipverify.frontend.perturbed import PerturbedNetwork, perturbed_network
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.problem.norm import Norm
+from mipverify.problem.original import original
 from mipverify.problem.pixels import pixels_of
 from mipverify.problem.query import Query
 from mipverify.verify.case import Case
@@ -86,11 +87,13 @@ def answer_parametrised(engine: Engine, query: Query, eps: float | None) -> Gene
     """The certificate of a query about parameters: that of the network as a function of them."""
     if query.parametrised is None:
         raise ValueError("the query is not parametrised")
+    shown = original(query, engine.network.graph.input_shape)
     network = perturbed_network(engine.network, query.parametrised, query.region)
     # A certificate is about a file, and this function of the parameters is more than that.
     inner = Engine(network, replace(engine.options, proof="off"))
     for certificate in answer(inner, [replace(query, parametrised=None)], eps=eps):
-        yield in_terms_of_inputs(certificate, network, pixels_of(engine.network.graph.input_shape))
+        found = in_terms_of_inputs(certificate, network, pixels_of(engine.network.graph.input_shape))
+        yield replace(found, original=shown)
 
 
 def in_terms_of_inputs(
@@ -143,6 +146,7 @@ def _begin(engine: Engine, queries: Sequence[Query], eps: float | None) -> list[
             open_polytopes=tuple(range(len(query.unsafe))),
             num_relus=engine.network.graph.num_relus,
             profiler=Profiler(engine.network.graph, engine.meter) if engine.options.profile else None,
+            original=original(query, engine.network.graph.input_shape),
         )
         if not np.isfinite(output).all():
             case.error = "the network's output at the unperturbed input is not finite"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mipverify.problem.original import Original
 from mipverify.problem.query import Query
 from mipverify.problem.witness import Witness
 from mipverify.verify.certificate import Certificate, Evidence, Stage
@@ -46,6 +47,7 @@ class Case:
         trees: by radius, the phases that the searches for a distance left open.
         proof: of the bounds, once there is one.
         leaves: of the last search that was complete: what a proof of it can be made of.
+        original: the input, for people to see.
     """
 
     query: Query
@@ -70,6 +72,7 @@ class Case:
     trees: dict[float, PausedTree] = field(default_factory=dict)
     leaves: PhaseLeaves | BoxLeaves | None = None
     proof: Proof | None = None
+    original: Original | None = None
 
     @property
     def upper(self) -> float:
@@ -165,6 +168,7 @@ class Case:
             error=self.error,
             profile=None if self.profiler is None else self.profiler.profile(),
             proof=self.proof,
+            original=self.original,
         )
 
 

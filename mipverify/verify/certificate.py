@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from mipverify.errors import SoundnessError
 from mipverify.problem.criterion import Criterion
 from mipverify.problem.norm import Norm
+from mipverify.problem.original import Original
 from mipverify.problem.witness import Witness
 from mipverify.verify.profile import Profile
 
@@ -72,6 +73,9 @@ class Certificate:
         profile: what the stages left open, if the options asked for it.
         proof: of the bounds, as a file that `mipverify check` accepts, if the options asked for one.
         criterion: when outputs count as unsafe; None where nobody said.
+        original: the input, for people to see; None where verification failed before it was looked at.
+
+    A notebook shows it as a verdict with pictures (or bars for features of a table).
     """
 
     label: int | None
@@ -95,6 +99,7 @@ class Certificate:
     profile: Profile | None = None
     proof: Proof | None = None
     criterion: Criterion | None = None
+    original: Original | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse an interval that contradicts itself."""
@@ -150,3 +155,9 @@ class Certificate:
             least = floor(self.lower) + 1 if self.excludes(floor(self.lower)) else 0
             return max(0.0, (self.upper - least) / self.upper) if self.upper > 0 else 0.0
         return (self.upper - self.lower) / self.upper if self.upper > 0 else 0.0
+
+    def _repr_html_(self) -> str:
+        """The answer as a notebook shows it."""
+        from mipverify.verify.showing import certificate_html
+
+        return certificate_html(self)

@@ -54,7 +54,7 @@ def questions(
     Raises:
         QueryError: a query that makes no sense.
     """
-    radius, points = float(radius), flat_points(xs)
+    radius, points, shape = float(radius), flat_points(xs), np.shape(xs)[1:]
     classes: list[int | None] = [None] * len(points)
     if labels is not None and criterion.needs_label:
         classes = [int(label) for label in np.asarray(labels).reshape(-1)]
@@ -83,7 +83,7 @@ def questions(
             raise QueryError(
                 "features on a grid have no parameters: leave out the levels or the perturbation"
             )
-        query = Query(whole_region(ball) if whole else ball, unsafe, label, criterion, parametrised)
+        query = Query(whole_region(ball) if whole else ball, unsafe, label, criterion, parametrised, shape)
         check_fits(graph, query)
         enclosing = query.region.box()
         if not (np.isfinite(enclosing.lower).all() and np.isfinite(enclosing.upper).all()):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mipverify.report.numerals import lower_text, percent, upper_text
+from mipverify.display.numerals import lower_text, percent, upper_text
 from tests.report.conftest import MakeRun, invoke, record
 
 

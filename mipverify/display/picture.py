@@ -6,43 +6,24 @@ import base64
 import struct
 import zlib
 from collections.abc import Sequence
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mipverify.report.run_data import RunData
-
 Pixels = NDArray[np.uint8]
+ImageShape = tuple[int, int, int, bool]  # channels, height, width, whether channels come last
 RISE, FALL = np.array([178.0, 24.0, 43.0]), np.array([33.0, 102.0, 172.0])
 SMALLEST_SIDE = 4  # what is narrower is a table of features
 
 
-def image_shape(run: RunData) -> tuple[int, int, int, bool] | None:
-    """(channels, height, width, channels last) of the samples; None where they are no images.
-
-    The network's input shape decides; for a flat input that of the data, whose order of values it has.
-    """
-    network = _sizes(run.section("network").get("input_shape"))
-    data = _sizes(run.section("data").get("shape"))
-    found = _image_of(network)
-    if found is None and len(_proper(network)) <= 1 and prod(data) == prod(network):
-        found = _image_of(data)
-    return found
-
-
-def _sizes(shape: object) -> tuple[int, ...]:
-    if not isinstance(shape, list) or not all(isinstance(size, int) for size in shape):
-        return ()
-    return tuple(shape)
-
-
-def _proper(shape: Sequence[int]) -> list[int]:
+def proper_axes(shape: Sequence[int]) -> list[int]:
+    """The axes that are longer than 1."""
     return [size for size in shape if size != 1]
 
 
-def _image_of(shape: tuple[int, ...]) -> tuple[int, int, int, bool] | None:
-    proper = _proper(shape)
+def image_of(shape: Sequence[int]) -> ImageShape | None:
+    """What an array of this shape looks like; None where it is no image."""
+    proper = proper_axes(shape)
     if len(proper) == 2 and min(proper) >= SMALLEST_SIDE:
         return 1, proper[0], proper[1], False
     if len(proper) != 3:
@@ -54,7 +35,7 @@ def _image_of(shape: tuple[int, ...]) -> tuple[int, int, int, bool] | None:
     return None
 
 
-def planes(values: NDArray[np.float32], shape: tuple[int, int, int, bool]) -> NDArray[np.float64]:
+def planes(values: NDArray[np.floating], shape: ImageShape) -> NDArray[np.float64]:
     """The values of one sample as [height, width, channels]."""
     channels, height, width, last = shape
     flat = values.astype(np.float64).reshape(-1)
