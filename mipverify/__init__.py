@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mipverify import testing
     from mipverify.encoding.encode import Encoding
     from mipverify.frontend.dataset import Dataset
     from mipverify.frontend.datasets import load_dataset
@@ -60,6 +61,7 @@ __all__ = [
     "perturbations",
     "read_property",
     "record_of",
+    "testing",
     "universal_perturbation",
     "verify_property",
 ]
@@ -90,6 +92,7 @@ _HOMES = {
     "perturbations": ("mipverify.problem.families", ""),
     "read_property": ("mipverify.frontend.vnnlib.property", "read_property"),
     "record_of": ("mipverify.verify.record", "record_of"),
+    "testing": ("mipverify.testing", ""),
     "universal_perturbation": ("mipverify.runs.universal", "universal_perturbation"),
     "verify_property": ("mipverify.runs.properties", "verify_property"),
 }

@@ -46,9 +46,7 @@ def test_a_counterexample_of_an_image_is_shown_as_three_pictures(falsified: Cert
     assert html.count('<img src="data:image/png;base64,') == 3
     assert "http" not in html
     assert text.startswith("falsified there is an adversarial point within linf distance 0.3 ")
-    assert (
-        f"original: {falsified.label} adversarial: {falsified.witness.prediction} difference" in text
-    )
+    assert f"original: {falsified.label} adversarial: {falsified.witness.prediction} difference" in text
     assert f"evidence {falsified.evidence}" in text
     assert len(html) < 20_000
 
