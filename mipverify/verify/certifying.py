@@ -62,9 +62,7 @@ def _prove(engine: Engine, prover: Prover, case: Case) -> None:
     """The proof of both bounds, or of the witness alone."""
     proven = case.evidence is not Evidence.NONE
     spent = sum(case.seconds.values())
-    limit = max(LEAST_SECONDS, spent)
-    if engine.options.proof == "always":
-        limit = max(limit, case.remaining())
+    limit = seconds_for_proof(spent, case.remaining(), always=engine.options.proof == "always")
     if proven:
         found = prover.prove(case.query, case.lower, case.witness, Deadline(limit))
         if found is not None:
@@ -72,3 +70,11 @@ def _prove(engine: Engine, prover: Prover, case: Case) -> None:
             return
     if case.witness is not None:
         case.proof = prover.prove(case.query, None, case.witness, Deadline(limit))
+
+
+def seconds_for_proof(spent: float, left: float, *, always: bool) -> float:
+    """What a proof may take after an answer that took `spent` seconds of a budget that has `left` more.
+
+    As long as the answer, but within the budget; with `always` whichever of the two is longer.
+    """
+    return max(LEAST_SECONDS, spent, left) if always else max(LEAST_SECONDS, min(spent, left))

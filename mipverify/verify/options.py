@@ -35,8 +35,8 @@ class VerifyOptions:
         attack: whether to attack at all (without it every counterexample comes from the solver).
         profile: whether certificates carry a `Profile`.
         proof: whether certificates carry a proof that `mipverify check` accepts: `off`; `auto`: where it
-            takes no longer than the answer took; `always`: with all the time that is left, and at least as
-            much as the answer took.
+            takes no longer than the answer took, within the time limit; `always`: with all the time that
+            is left, at least as much as the answer took.
     """
 
     time_limit: float = 120.0
