@@ -60,7 +60,9 @@ class Encoding:
         program: the program; its cost is 0 (decide), the distance D(x, a) in input units, for l2 its square
             (closest), or minus the margin in output units (worst).
         variables: what its columns stand for.
-        graph, query, objective: what was encoded.
+        graph: the network.
+        query: the question.
+        objective: what the program asks for.
         polytopes: positions in `query.unsafe` of the encoded polytopes.
     """
 

@@ -28,7 +28,8 @@ class Family:
     Attributes:
         name: for messages and records.
         directions: what the parameters move.
-        lower, upper: limits of each of its parameters, infinite where there is none.
+        lower: least value of each of its parameters, -infinity where there is none.
+        upper: largest value, likewise.
     """
 
     name: str

@@ -49,7 +49,20 @@ def certify(
     integers: Iterable[int] | None = None,
     options: VerifyOptions | None = None,
 ) -> Certificate:
-    """Is some a in the domain with D(x, a) <= eps classified differently (`certify_batch` for one sample)?"""
+    """Is some a in the domain with D(x, a) <= eps classified differently?
+
+    Args:
+        network: from `mipverify.load`.
+        x: one input in raw units, n values in the network's shape or flat.
+        label: the class to be kept; needed unless a condition on outputs names none.
+        eps: radius of the closed ball, in raw input units.
+        norm: linf, l2, l1 or l0.
+        targets: this and all that follow are those of `certify_batch`.
+
+    Raises:
+        QueryError: a query that makes no sense.
+        SoundnessError: two claims contradict each other.
+    """
     answers = certify_batch(
         network,
         np.asarray(x)[None],
@@ -100,7 +113,20 @@ def minimal_distortion(
     integers: Iterable[int] | None = None,
     options: VerifyOptions | None = None,
 ) -> Certificate:
-    """How far must x move before its class changes (`distance_batch` for one sample)?"""
+    """How far must x move before its class changes?
+
+    Args:
+        network: from `mipverify.load`.
+        x: one input in raw units, n values in the network's shape or flat.
+        label: the class to be kept; needed unless a condition on outputs names none.
+        norm: linf, l2, l1 or l0.
+        radius: nothing beyond this distance is searched; infinity for the whole domain.
+        targets: this and all that follow are those of `certify_batch`.
+
+    Raises:
+        QueryError: a query that makes no sense.
+        SoundnessError: two claims contradict each other.
+    """
     answers = distance_batch(
         network,
         np.asarray(x)[None],
@@ -275,6 +301,13 @@ def distance_batch(
         integers: positions of features that are whole numbers.
         options: effort, limits and solver.
         workers: processes that answer at the same time; the certificates do not depend on it.
+
+    Yields:
+        One certificate a sample, in order.
+
+    Raises:
+        QueryError: a query that makes no sense, before any work is done.
+        SoundnessError: two claims contradict each other.
     """
     if not radius >= 0:
         raise QueryError(f"the search radius must be a number >= 0, got {radius}")

@@ -19,21 +19,36 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """What can be read off a certificate."""
+    """What can be read off a certificate.
 
-    VERIFIED = "verified"  # no adversarial point within eps; or the distance is closed
-    FALSIFIED = "falsified"  # a replayed adversarial point within eps
+    Attributes:
+        VERIFIED: no adversarial point within eps; or the distance is closed.
+        FALSIFIED: a replayed adversarial point within eps.
+        UNKNOWN: neither; the interval holds all the same.
+        MISCLASSIFIED: the input itself is already in the unsafe set.
+        ERROR: the sample failed; nothing is claimed.
+    """
+
+    VERIFIED = "verified"
+    FALSIFIED = "falsified"
     UNKNOWN = "unknown"
-    MISCLASSIFIED = "misclassified"  # the input itself is already in the unsafe set
+    MISCLASSIFIED = "misclassified"
     ERROR = "error"
 
 
 class Evidence(StrEnum):
-    """What stands behind the lower bound, strongest first."""
+    """What stands behind the lower bound, strongest first.
+
+    Attributes:
+        CHECKED_PROOF: a certificate that the checker has accepted.
+        BOUND_PROPAGATION: bounds with all rounding errors covered, also at every node of a search.
+        SOLVER_CLAIM: the word of a mixed-integer solver, true within its tolerances.
+        NONE: nothing; the lower bound is 0.
+    """
 
     CHECKED_PROOF = "checked proof"
-    BOUND_PROPAGATION = "bound propagation"  # rounding errors covered
-    SOLVER_CLAIM = "solver claim"  # true within the solver's tolerances
+    BOUND_PROPAGATION = "bound propagation"
+    SOLVER_CLAIM = "solver claim"
     NONE = "none"
 
 
@@ -66,7 +81,10 @@ class Certificate:
         witness: the closest replayed adversarial point found.
         target: class of the witness, or the class that limits `lower`.
         decided_by: stage that gave the verdict, None while it is open.
-        num_relus, num_unstable, num_binaries, nodes: size of the problem at the last stage.
+        num_relus: ReLU neurons of the network.
+        num_unstable: those whose phase the bounds left open, at the last stage; None where not computed.
+        num_binaries: binary variables of the program at the last stage; None without one.
+        nodes: nodes of search or program at the last stage; None without one.
         seconds: wall time of each stage, in seconds; `total` is their sum.
         search_radius: for a distance query, the radius beyond which nothing was searched.
         error: what went wrong, for status `error`.

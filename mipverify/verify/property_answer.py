@@ -11,7 +11,14 @@ from mipverify.verify.certificate import Evidence, Stage
 
 
 class Verdict(StrEnum):
-    """Is there a point as the property describes it?"""
+    """Is there a point as the property describes it?
+
+    Attributes:
+        SAT: there is one, and it was run in onnxruntime.
+        UNSAT: there is none.
+        UNKNOWN: neither is known.
+        TIMEOUT: neither is known, and the time is up.
+    """
 
     SAT = "sat"
     UNSAT = "unsat"
@@ -43,7 +50,8 @@ class PropertyAnswer:
         witness: for `sat`.
         evidence: for `unsat`, the weakest that stands behind any region.
         decided_by: the last stage that decided a region; None while some are open.
-        num_regions, num_open: input boxes of the property, and those not decided.
+        num_regions: input boxes of the property.
+        num_open: those not decided.
         nodes: of all searches.
         seconds: wall time of each stage.
         reason: why the verdict is unknown, where there is more to say than that the time was up.

@@ -59,7 +59,10 @@ class Record:
         target: class of the counterexample, or the class that limits the lower bound.
         decided_by: the stage that gave the verdict; None while it is open.
         evidence: what stands behind the lower bound.
-        num_relus, num_unstable, num_binaries, nodes: size of the problem; None where not computed.
+        num_relus: ReLU neurons of the network; None where not computed.
+        num_unstable: those whose phase the bounds left open, at the last stage; None where not computed.
+        num_binaries: binary variables of the program at the last stage; None without one.
+        nodes: nodes of search or program at the last stage; None without one.
         seconds: `total` and one entry per stage.
         counterexample: the adversarial point, if one was found.
         certificate: file of a checkable proof; None where there is none.

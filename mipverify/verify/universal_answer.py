@@ -23,8 +23,9 @@ class UniversalAnswer:
         norm: of the perturbation.
         eps: the size allowed, where the number fooled is asked about; else None.
         at_least: the number to be fooled, where the smallest size is asked about; else None.
-        lower, upper: with `eps`, `witness` fools `lower` samples and none fools more than `upper`. With
-            `at_least`, none of size <= lower fools so many, and `witness` of size `upper` does.
+        lower: with `eps`, the number of samples that `witness` fools. With `at_least`, no perturbation of
+            size <= lower fools so many.
+        upper: with `eps`, no perturbation fools more. With `at_least`, the size of `witness`, which does.
         considered: samples in the question.
         left_out: samples that are misclassified, or unsafe, without any perturbation.
         robust: samples that no perturbation in question fools, proven for each alone.
@@ -32,10 +33,13 @@ class UniversalAnswer:
         gap: relative gap at which a size counts as closed.
         evidence: what stands behind the side that is proven.
         decided_by: the stage that closed the interval, None while it is open.
-        num_binaries, nodes: size of the joint program; None where none was needed.
+        num_binaries: binary variables of the joint program; None where none was needed.
+        nodes: nodes that the solver needed for it; None likewise.
         seconds: wall time of each stage.
         criterion: when outputs count as unsafe.
         search_radius: the size beyond which nothing was searched.
+        closed: whether the number is known, or the size up to the gap.
+        fooled: samples that the witness fools.
     """
 
     norm: Norm
