@@ -33,8 +33,8 @@ def load_dataset(source: str | None, *, input_size: int, labelled: bool = True) 
 
     Args:
         source: `digits`, `mnist`, `mnist:train` or `cifar10` (a name wins over a file: write `./digits` for a
-            path), a path, or two `.npy` paths with a comma between them. None chooses by `input_size`: 64 the embedded digits,
-            784 the MNIST test set, 3072 the CIFAR-10 test set.
+            path), a path, or two `.npy` paths with a comma between them. None chooses by `input_size`: 64
+            the embedded digits, 784 the MNIST test set, 3072 the CIFAR-10 test set.
         input_size: number of values the network reads, without the batch axis.
         labelled: whether labels count; where not, those of an npz, npy or csv file are not looked at, and may
             be the real numbers of a regression.

@@ -32,4 +32,4 @@ class Outputs:
 
 
 output = Outputs()
-"""The outputs y of the network: `output[0] - output[3] <= 0.5`, `output.label`; combined with `&`, `|`, `~`."""
+"""The outputs y of the network: `output[0] - output[3] <= 0.5`, `output.label`; joined by `&`, `|`, `~`."""

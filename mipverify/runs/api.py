@@ -51,13 +51,8 @@ def certify(
 ) -> Certificate:
     """Is some a in the domain with D(x, a) <= eps classified differently?
 
-    Args:
-        network: from `mipverify.load`.
-        x: one input in raw units, n values in the network's shape or flat.
-        label: the class to be kept; needed unless a condition on outputs names none.
-        eps: radius of the closed ball, in raw input units.
-        norm: linf, l2, l1 or l0.
-        targets: this and all that follow are those of `certify_batch`.
+    `certify_batch` for one sample: `x` is one input in raw units, of n values, and `label` the class to be kept; the
+    other arguments are described there.
 
     Raises:
         QueryError: a query that makes no sense.
@@ -115,13 +110,8 @@ def minimal_distortion(
 ) -> Certificate:
     """How far must x move before its class changes?
 
-    Args:
-        network: from `mipverify.load`.
-        x: one input in raw units, n values in the network's shape or flat.
-        label: the class to be kept; needed unless a condition on outputs names none.
-        norm: linf, l2, l1 or l0.
-        radius: nothing beyond this distance is searched; infinity for the whole domain.
-        targets: this and all that follow are those of `certify_batch`.
+    `distance_batch` for one sample: `x` is one input in raw units, of n values, and `label` the class to be kept; the
+    other arguments are described there.
 
     Raises:
         QueryError: a query that makes no sense.
