@@ -51,8 +51,8 @@ def certify(
 ) -> Certificate:
     """Is some a in the domain with D(x, a) <= eps classified differently?
 
-    `certify_batch` for one sample: `x` is one input in raw units, of n values, and `label` the class to be kept; the
-    other arguments are described there.
+    `certify_batch` for one sample: `x` is one input in raw units, of n values, `label` its class.
+    The other arguments are described there.
 
     Raises:
         QueryError: a query that makes no sense.
@@ -110,8 +110,8 @@ def minimal_distortion(
 ) -> Certificate:
     """How far must x move before its class changes?
 
-    `distance_batch` for one sample: `x` is one input in raw units, of n values, and `label` the class to be kept; the
-    other arguments are described there.
+    `distance_batch` for one sample: `x` is one input in raw units, of n values, `label` its class.
+    The other arguments are described there.
 
     Raises:
         QueryError: a query that makes no sense.
