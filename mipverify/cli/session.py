@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator
 from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,18 +15,20 @@ from mipverify.cli.arguments import Question, SampleArguments
 from mipverify.cli.console import LiveProgress, Terminal
 from mipverify.cli.environment import command_line, environment, utc_now
 from mipverify.cli.exit_codes import ExitCode, exit_code
-from mipverify.cli.interrupts import held_back, raised_within
+from mipverify.cli.interrupts import held_back
+from mipverify.cli.lines import Lines
 from mipverify.cli.numerals import seconds_text
 from mipverify.cli.profile_lines import profile_lines
 from mipverify.cli.run_folder import RunFolder
 from mipverify.cli.samples import Samples, choose_samples
-from mipverify.cli.table import HEADER, STYLES, record_line, summary_lines
-from mipverify.errors import InputError, MipverifyError, SoundnessError
+from mipverify.cli.table import summary_lines
+from mipverify.errors import InputError, SoundnessError
 from mipverify.frontend.network import load_network
+from mipverify.runs.interrupts import raised_within
 from mipverify.solvers.registry import check_solver
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
-from mipverify.verify.record import Record, error_record, record_of
+from mipverify.verify.record import Record, record_of
 from mipverify.verify.summary import summarise
 
 if TYPE_CHECKING:
@@ -128,17 +128,24 @@ def _answer_all(session: Session) -> ExitCode:
 
 def _take_answers(session: Session, live: LiveProgress | None) -> None:
     found = answers(session.network, session.samples, session.question, session.options, session.workers)
-    with raised_within(found) as items:
-        for position, (answer, seconds) in enumerate(_timed(items)):
-            record = _record(session, position, answer, seconds)
-            LOGGER.info("sample %d: %s", record.index, _effort(record))
-            if session.folder:
-                session.folder.append(record)
-            session.records.append(record)
-            with live.aside() if live else nullcontext():
-                _show(session, record)
-            if live:
-                live.advance(_tally(session.records))
+    lines = Lines(session.terminal, json=session.json)
+    try:
+        with raised_within(found) as items:
+            for news in items:
+                if not news.final:
+                    continue
+                record = _record(session, news.position, news.certificate)
+                LOGGER.info("sample %d: %s", record.index, _effort(record))
+                if session.folder:
+                    session.folder.append(record)
+                session.records.append(record)
+                with live.aside() if live else nullcontext():
+                    lines.add(news.position, record)
+                if live:
+                    live.advance(_tally(session.records))
+    finally:
+        with held_back():
+            lines.rest()
 
 
 def _effort(record: Record) -> str:
@@ -155,27 +162,8 @@ def _effort(record: Record) -> str:
     return "; ".join([stages, *counts])
 
 
-def _timed(found: Iterator[Certificate | Exception]) -> Iterator[tuple[Certificate | Exception, float]]:
-    since = time.perf_counter()
-    for answer in found:
-        yield answer, time.perf_counter() - since
-        since = time.perf_counter()
-
-
-def _record(session: Session, position: int, answer: Certificate | Exception, seconds: float) -> Record:
+def _record(session: Session, position: int, answer: Certificate) -> Record:
     index = session.samples.indices[position]
-    if isinstance(answer, Exception):
-        known = isinstance(answer, MipverifyError)
-        return error_record(
-            index,
-            None if session.samples.labels is None else int(session.samples.labels[position]),
-            norm=session.question.norm,
-            eps=_finite(session.question.eps),
-            region=session.question.region.given() or None,
-            criterion=session.question.criterion,
-            error=str(answer) if known else f"{type(answer).__name__}: {answer}",
-            seconds=seconds,
-        )
     file = None
     if session.folder and answer.witness is not None:
         shape = session.network.graph.input_shape
@@ -190,15 +178,6 @@ def _record(session: Session, position: int, answer: Certificate | Exception, se
         certificate_file=proof,
         region=session.question.region.given() or None,
     )
-
-
-def _show(session: Session, record: Record) -> None:
-    if session.json:
-        session.terminal.result(record.to_json())
-    elif not session.terminal.quiet:
-        if len(session.records) == 1:
-            session.terminal.result(HEADER)
-        session.terminal.result(record_line(record), STYLES[Status(record.status)])
 
 
 def _tally(records: list[Record]) -> str:

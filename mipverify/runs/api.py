@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,9 @@ from mipverify.problem.grid import Grid, read_grid
 from mipverify.problem.norm import Norm
 from mipverify.problem.perturbation import Outside
 from mipverify.problem.query import Query, Reading
-from mipverify.runs.serial import answer_here
+from mipverify.runs.answers import Answers
+from mipverify.runs.executor import Executor, Job
+from mipverify.runs.serial import Serial
 from mipverify.solvers.registry import check_solver
 from mipverify.verify.batch import batches
 from mipverify.verify.certificate import Certificate
@@ -166,9 +168,9 @@ def certify_batch(
     levels: ArrayLike | None = None,
     integers: Iterable[int] | None = None,
     options: VerifyOptions | None = None,
-    workers: int = 1,
-) -> Generator[Certificate]:
-    """A verdict at radius eps for every sample, in order, each as soon as its batch is done.
+    workers: int | Executor = 1,
+) -> Answers:
+    """A verdict at radius eps for every sample, in order, or as they are found by `as_completed()`.
 
     Args:
         network: from `mipverify.load`.
@@ -197,15 +199,16 @@ def certify_batch(
             8-bit pixels; one number, or one a feature with 0 for continuous ones.
         integers: positions of features that are whole numbers.
         options: effort, limits and solver.
-        workers: processes that answer at the same time; the certificates do not depend on it.
+        workers: processes that answer at the same time, or an `Executor`; the certificates do not depend
+            on it.
 
-    Yields:
-        One certificate a sample. On KeyboardInterrupt the samples of the running batch are yielded with
-        what is known of them, then the interrupt is raised again.
+    Returns:
+        An iterator over one certificate a sample. On KeyboardInterrupt it goes on with what is known of the
+        samples of running batches, up to the first without a certificate; then the interrupt is raised again.
 
     Raises:
         QueryError: a query that makes no sense, before any work is done.
-        SoundnessError: two claims contradict each other.
+        SoundnessError: two claims contradict each other, by the iterator.
     """
     if eps is not None and not (np.isfinite(eps) and eps >= 0):
         raise QueryError(f"eps must be a finite number >= 0, got {eps}")
@@ -262,8 +265,8 @@ def distance_batch(
     levels: ArrayLike | None = None,
     integers: Iterable[int] | None = None,
     options: VerifyOptions | None = None,
-    workers: int = 1,
-) -> Generator[Certificate]:
+    workers: int | Executor = 1,
+) -> Answers:
     """[lower, upper] on the minimal distortion of every sample, like `certify_batch` without a radius.
 
     Args:
@@ -290,14 +293,15 @@ def distance_batch(
         levels: features take values in steps, as in `certify_batch`.
         integers: positions of features that are whole numbers.
         options: effort, limits and solver.
-        workers: processes that answer at the same time; the certificates do not depend on it.
+        workers: processes that answer at the same time, or an `Executor`; the certificates do not depend
+            on it.
 
-    Yields:
-        One certificate a sample, in order.
+    Returns:
+        An iterator over one certificate a sample, as of `certify_batch`.
 
     Raises:
         QueryError: a query that makes no sense, before any work is done.
-        SoundnessError: two claims contradict each other.
+        SoundnessError: two claims contradict each other, by the iterator.
     """
     if not radius >= 0:
         raise QueryError(f"the search radius must be a number >= 0, got {radius}")
@@ -342,13 +346,22 @@ def _grid(network: Network, levels: ArrayLike | None, integers: Iterable[int] | 
 
 
 def _answers(
-    network: Network, queries: Sequence[Query], *, eps: float | None, options: VerifyOptions, workers: int
-) -> Generator[Certificate]:
-    if workers < 1:
-        raise QueryError(f"workers must be at least 1, got {workers}")
+    network: Network,
+    queries: Sequence[Query],
+    *,
+    eps: float | None,
+    options: VerifyOptions,
+    workers: int | Executor,
+) -> Answers:
     check_solver(options.solver)
-    if workers == 1 or len(batches(queries, options)) <= 1:
-        return answer_here(network, queries, eps=eps, options=options)
-    from mipverify.runs.processes import answer_in_processes
+    executor = _executor(workers, len(batches(queries, options))) if isinstance(workers, int) else workers
+    return Answers(executor.run(Job(network, queries, eps, options)))
 
-    return answer_in_processes(network, queries, eps=eps, options=options, workers=workers)
+
+def _executor(workers: int, parts: int) -> Executor:
+    if workers == 1:
+        return Serial()
+    from mipverify.runs.processes import Processes
+
+    executor = Processes(workers)
+    return executor if parts > 1 else Serial()

@@ -9,7 +9,7 @@ from typing import IO
 
 from mipverify.frontend.network import Network
 from mipverify.problem.query import Query
-from mipverify.verify.certificate import Certificate
+from mipverify.verify.news import Found, News
 from mipverify.verify.options import VerifyOptions
 
 LENGTH_BYTES = 8
@@ -56,24 +56,22 @@ class Refused:
     reason: str
 
 
-@dataclass(frozen=True, eq=False)
-class Answered:
-    """From a worker: the certificates of its task, in order."""
-
-    certificates: tuple[Certificate, ...]
+@dataclass(frozen=True)
+class Done:
+    """From a worker: its task is over, and all that it found was sent."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """From a worker: its task ended in an exception.
+    """From a worker: its task ended in an exception; or of one that ended with its task.
 
     Attributes:
-        error: type and text of the exception.
+        error: what happened, in words.
         unsound: whether two claims contradict each other, which ends the run.
     """
 
     error: str
-    unsound: bool
+    unsound: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +82,8 @@ class Logged:
 
 
 ToWorker = Setup | Task | Interrupt
-FromWorker = Ready | Refused | Answered | Failed | Logged
+Heard = Found | Done | Failed
+FromWorker = Ready | Refused | News | Done | Failed | Logged
 
 
 def packed(message: ToWorker | FromWorker) -> bytes:

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import logging
+from collections.abc import Generator
+from dataclasses import dataclass
 
-from mipverify.frontend.network import Network
-from mipverify.problem.query import Query
-from mipverify.verify.batch import answer, batches
-from mipverify.verify.certificate import Certificate
+from mipverify.errors import SoundnessError
+from mipverify.runs.executor import Job
+from mipverify.runs.ledger import Ledger, Part
+from mipverify.verify.batch import answer_each
 from mipverify.verify.engine import Engine
-from mipverify.verify.options import VerifyOptions
+from mipverify.verify.news import Found, Working, relayed
+
+LOGGER = logging.getLogger(__name__)
 
 
-def answer_here(
-    network: Network, queries: Sequence[Query], *, eps: float | None, options: VerifyOptions
-) -> Generator[Certificate]:
-    """The certificates of the queries in order, each as soon as its batch is done.
+@dataclass(frozen=True)
+class Serial:
+    """Answers in this process; a hanging or crashing solver takes it along."""
 
-    Raises:
-        QueryError: the device asked for does not exist; at once, before anything is asked for.
-    """
-    engine = Engine(network, options)
-    return _batch_by_batch(engine, batches(queries, options), eps)
+    def run(self, job: Job) -> Generator[Found]:
+        """What is found, as it is found (see `Executor.run`)."""
+        return _batch_by_batch(Engine(job.network, job.options), Ledger(job), job.eps)
 
 
-def _batch_by_batch(
-    engine: Engine, parts: Sequence[Sequence[Query]], eps: float | None
-) -> Generator[Certificate]:
-    for part in parts:
-        yield from answer(engine, part, eps=eps)
+def _batch_by_batch(engine: Engine, ledger: Ledger, eps: float | None) -> Generator[Found]:
+    while ledger.todo:
+        part = ledger.take()
+        try:
+            yield from _answered(engine, ledger, part, eps)
+        except SoundnessError:
+            raise
+        except Exception as error:
+            LOGGER.info("a batch failed", exc_info=True)
+            found = ledger.failed(part, f"{type(error).__name__}: {error}")
+            if found is not None:
+                yield found
+
+
+def _answered(engine: Engine, ledger: Ledger, part: Part, eps: float | None) -> Generator[Found]:
+    def told(news: Found | Working) -> Found | None:
+        return ledger.found(part, news) if isinstance(news, Found) else None
+
+    return relayed(answer_each(engine, part.queries, eps=eps), told)

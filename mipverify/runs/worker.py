@@ -16,8 +16,9 @@ from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING
 
 from mipverify.errors import InputError, SoundnessError
+from mipverify.runs.interrupts import raised_within
 from mipverify.runs.messages import (
-    Answered,
+    Done,
     Failed,
     FromWorker,
     Interrupt,
@@ -31,7 +32,6 @@ from mipverify.runs.messages import (
 )
 
 if TYPE_CHECKING:
-    from mipverify.verify.certificate import Certificate
     from mipverify.verify.engine import Engine
 
 
@@ -48,11 +48,10 @@ class Worker:
         self._answers = answers
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self._sending = threading.Lock()
-        self._busy = False
 
     def run(self) -> None:
         """Set up, then answer until stdin ends, which ends the process."""
-        signal.signal(signal.SIGINT, self._interrupted)
+        signal.signal(signal.SIGINT, lambda *_: None)  # between two tasks there is nothing to interrupt
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         setup = self._inbox.get()
         if not isinstance(setup, Setup):
@@ -70,7 +69,7 @@ class Worker:
             return
         self.send(Ready())
         while isinstance(task := self._inbox.get(), Task):
-            self.send(self._answer(engine, task, setup.eps))
+            self.send(self._work(engine, task, setup.eps))
 
     def send(self, message: FromWorker) -> None:
         """Send one message, whole."""
@@ -78,26 +77,19 @@ class Worker:
             self._answers.write(packed(message))
             self._answers.flush()
 
-    def _answer(self, engine: Engine, task: Task, eps: float | None) -> Answered | Failed:
-        from mipverify.verify.batch import answer
+    def _work(self, engine: Engine, task: Task, eps: float | None) -> Done | Failed:
+        from mipverify.verify.batch import answer_each
 
-        found: list[Certificate] = []
         try:
-            self._busy = True
-            found.extend(answer(engine, task.queries, eps=eps))  # keeps what came before an exception
-            self._busy = False
+            with raised_within(answer_each(engine, task.queries, eps=eps)) as found:
+                for news in found:
+                    self.send(news)
         except KeyboardInterrupt:
             pass
         except Exception as error:
-            self._busy = False
             logging.getLogger(__name__).info("a task failed", exc_info=True)
             return Failed(f"{type(error).__name__}: {error}", unsound=isinstance(error, SoundnessError))
-        return Answered(tuple(found))
-
-    def _interrupted(self, _signal: int, _frame: object) -> None:
-        if self._busy:
-            self._busy = False  # once a task: what is known must still get out
-            raise KeyboardInterrupt
+        return Done()
 
     def _listen(self) -> None:
         while True:

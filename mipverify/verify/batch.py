@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from math import ceil
 
@@ -16,16 +17,17 @@ from mipverify.problem.norm import Norm
 from mipverify.problem.original import original
 from mipverify.problem.pixels import pixels_of
 from mipverify.problem.query import Query
-from mipverify.verify.case import Case
+from mipverify.verify.case import Case, shared_deadline
 from mipverify.verify.certificate import Certificate, Stage
-from mipverify.verify.certifying import add_proofs
+from mipverify.verify.certifying import add_proof, may_be_proven, proof_limit
 from mipverify.verify.decide import decide
 from mipverify.verify.distance import measure
 from mipverify.verify.engine import Engine, choose_device, torch_threads
+from mipverify.verify.news import Found, News, Next, Over, Working, in_order, relayed
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.profile import Profiler
 
-Ladder = Callable[[Engine, Sequence[Case]], None]
+Ladder = Callable[[Engine, Sequence[Case]], Iterator[Over | Next]]
 
 LARGEST_BATCH = {"cpu": 16, "cuda": 128}
 # On a CPU a batch of 4 costs 5 % more than one of 16 (`benchmarks/PERFORMANCE.md`): answers come
@@ -49,10 +51,15 @@ def batches(queries: Sequence[Query], options: VerifyOptions) -> list[Sequence[Q
 
 
 def answer(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> Generator[Certificate]:
-    """One certificate a query of one batch, in order, when the whole batch is done.
+    """One certificate a query of one batch, in order, as `answer_each` finds them."""
+    return in_order(answer_each(engine, queries, eps=eps))
 
-    On KeyboardInterrupt, thrown in between two certificates or raised by the work, every query is answered
-    with what is known of it, then the interrupt is raised again.
+
+def answer_each(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> Generator[News]:
+    """What is found about each query of one batch, at once; the final certificates in any order.
+
+    On KeyboardInterrupt, thrown in between two items or raised by the work, every query without one gets a
+    final certificate with what is known of it, then the interrupt is raised again.
 
     Args:
         engine: the network and how to answer.
@@ -64,36 +71,71 @@ def answer(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> Ge
         yield from answer_parametrised(engine, query, eps)
         return
     cases: list[Case] = []
-    interrupted = False
+    given = [False] * len(queries)
     try:
-        with torch_threads(engine.options.threads):
-            cases = _begin(engine, queries, eps)
-            _climb(engine, cases, measure if eps is None else decide)
-            add_proofs(engine, cases)
+        with closing(_steps(engine, cases, queries, eps)) as steps:
+            while (news := _next(steps, engine.options.threads)) is not None:
+                if isinstance(news, Found) and news.final:
+                    given[news.position] = True
+                yield news
+        return
     except KeyboardInterrupt:
-        interrupted = True
-    waiting = deque(case.certificate() for case in cases)
+        pass
+    waiting = deque(
+        Found(k, case.certificate(), interrupted=True) for k, case in enumerate(cases) if not given[k]
+    )
     while waiting:
-        try:
+        with suppress(KeyboardInterrupt):
             while waiting:
                 yield waiting.popleft()
-        except KeyboardInterrupt:
-            interrupted = True
-    if interrupted:
-        raise KeyboardInterrupt
+    raise KeyboardInterrupt
 
 
-def answer_parametrised(engine: Engine, query: Query, eps: float | None) -> Generator[Certificate]:
+def _next(steps: Iterator[News], threads: int) -> News | None:
+    with torch_threads(threads):
+        return next(steps, None)
+
+
+def _steps(engine: Engine, cases: list[Case], queries: Sequence[Query], eps: float | None) -> Generator[News]:
+    """All the work on a batch; `cases` is filled at once."""
+    everything = tuple(range(len(queries)))
+    yield Working(everything, len(queries) * engine.options.time_limit)
+    cases.extend(_begin(engine, queries, eps))
+    number = {case: k for k, case in enumerate(cases)}
+    told: dict[Case, tuple[float, float]] = {}
+    for step in _climb(engine, cases, measure if eps is None else decide):
+        match step:
+            case Next(cases=those):
+                for case in those:
+                    if told.get(case, (0.0, float("inf"))) != (case.lower, case.upper):
+                        told[case] = case.lower, case.upper
+                        yield Found(number[case], case.certificate(), final=False)
+                yield Working(tuple(number[case] for case in those), shared_deadline(those).seconds)
+            case Over(case=case):
+                if may_be_proven(engine, case):
+                    yield Found(number[case], case.certificate(), final=False)
+                    yield Working((number[case],), 2 * proof_limit(engine, case))
+                    add_proof(engine, case)
+                yield Found(number[case], case.certificate())
+
+
+def answer_parametrised(engine: Engine, query: Query, eps: float | None) -> Generator[News]:
     """The certificate of a query about parameters: that of the network as a function of them."""
     if query.parametrised is None:
         raise ValueError("the query is not parametrised")
     shown = original(query, engine.network.graph.input_shape)
     network = perturbed_network(engine.network, query.parametrised, query.region)
+    pixels = pixels_of(engine.network.graph.input_shape)
     # A certificate is about a file, and this function of the parameters is more than that.
     inner = Engine(network, replace(engine.options, proof="off"))
-    for certificate in answer(inner, [replace(query, parametrised=None)], eps=eps):
-        found = in_terms_of_inputs(certificate, network, pixels_of(engine.network.graph.input_shape))
-        yield replace(found, original=shown)
+
+    def in_inputs(news: News) -> News:
+        if isinstance(news, Working):
+            return news
+        found = in_terms_of_inputs(news.certificate, network, pixels)
+        return replace(news, certificate=replace(found, original=shown))
+
+    return relayed(answer_each(inner, [replace(query, parametrised=None)], eps=eps), in_inputs)
 
 
 def in_terms_of_inputs(
@@ -113,20 +155,27 @@ def in_terms_of_inputs(
     )
 
 
-def _climb(engine: Engine, cases: Sequence[Case], ladder: Ladder) -> None:
+def _climb(engine: Engine, cases: Sequence[Case], ladder: Ladder) -> Iterator[Over | Next]:
     """Run the ladder; when a batch fails, each of its cases alone, so that one failure stays one."""
+    for case in cases:
+        if case.finished:
+            yield Over(case)
     todo = [case for case in cases if not case.finished]
+    rest = list(todo)
     try:
-        ladder(engine, todo)
+        for step in ladder(engine, todo):
+            if isinstance(step, Over):
+                rest.remove(step.case)
+            yield step
     except SoundnessError:
         raise
     except Exception as error:
-        if len(todo) == 1:
+        if len(todo) > 1:
+            for case in rest:
+                yield from _climb(engine, [case], ladder)
+        elif rest:
             todo[0].error = f"{type(error).__name__}: {error}"
-            return
-        for case in todo:
-            if not case.finished:
-                _climb(engine, [case], ladder)
+            yield Over(todo[0])
 
 
 def _begin(engine: Engine, queries: Sequence[Query], eps: float | None) -> list[Case]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from functools import lru_cache
 
 from mipverify.errors import ModelError, SoundnessError
@@ -17,21 +16,28 @@ LOGGER = logging.getLogger(__name__)
 LEAST_SECONDS = 0.2  # that a proof may take, however quick the answer was
 
 
-def add_proofs(engine: Engine, cases: Sequence[Case]) -> None:
-    """Give cases proofs; what cannot be proven in time keeps the evidence that it has."""
-    if engine.options.proof == "off":
-        return
+def may_be_proven(engine: Engine, case: Case) -> bool:
+    """Whether the options ask for a proof and there is something to prove."""
+    return (
+        engine.options.proof != "off"
+        and _is_plain(case)
+        and case.error is None
+        and (case.evidence is not Evidence.NONE or case.witness is not None)
+    )
+
+
+def proof_limit(engine: Engine, case: Case) -> float:
+    """Seconds that one attempt at a proof may take; there are two at most."""
+    spent = sum(case.seconds.values())
+    return seconds_for_proof(spent, case.remaining(), always=engine.options.proof == "always")
+
+
+def add_proof(engine: Engine, case: Case) -> None:
+    """Give a case its proof; what cannot be proven in time keeps the evidence that it has."""
     prover = _prover(engine)
-    if prover is None:
-        return
-    for case in cases:
-        if (
-            _is_plain(case)
-            and case.error is None
-            and (case.evidence is not Evidence.NONE or case.witness is not None)
-        ):
-            with timed([case], Stage.PROOF):
-                _try_to_prove(engine, prover, case)
+    if prover is not None:
+        with timed([case], Stage.PROOF):
+            _try_to_prove(engine, prover, case)
 
 
 def _try_to_prove(engine: Engine, prover: Prover, case: Case) -> None:
@@ -61,8 +67,7 @@ def _prover(engine: Engine) -> Prover | None:
 def _prove(engine: Engine, prover: Prover, case: Case) -> None:
     """The proof of both bounds, or of the witness alone."""
     proven = case.evidence is not Evidence.NONE
-    spent = sum(case.seconds.values())
-    limit = seconds_for_proof(spent, case.remaining(), always=engine.options.proof == "always")
+    limit = proof_limit(engine, case)
     if proven:
         found = prover.prove(case.query, case.lower, case.witness, Deadline(limit))
         if found is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from mipverify.attack.pgd import attack_radius
@@ -17,6 +17,7 @@ from mipverify.verify.deadline import Deadline
 from mipverify.verify.decision import glance, settle
 from mipverify.verify.engine import Engine
 from mipverify.verify.input_splitting import splits_inputs
+from mipverify.verify.news import Next, Over
 from mipverify.verify.problem import OpenProblem
 
 INTERVAL_TRIALS = 12
@@ -26,8 +27,12 @@ MORE_RESTARTS, LONGER_STEPS = 25, 2  # as many in an attack with a share of the 
 GRACE = 0.2  # seconds that the bracket may take however late it is
 
 
-def decide(engine: Engine, cases: Sequence[Case]) -> None:
-    """Run the ladder over a batch of cases that share their norm; each ends as decided as it can be."""
+def decide(engine: Engine, cases: Sequence[Case]) -> Iterator[Over | Next]:
+    """Run the ladder over a batch of cases that share their norm; each ends as decided as it can be.
+
+    Yields:
+        Whose turn comes next, and each case when it is over.
+    """
     strongest = engine.strongest_bounds
     states = exclude_by_bounds(engine, cases, Method.INTERVAL)
     if engine.options.attack:
@@ -40,14 +45,26 @@ def decide(engine: Engine, cases: Sequence[Case]) -> None:
     # Where few neurons are unstable or few inputs vary, a search may be over before an attack finds nothing.
     few = [case for case, problem in problems.items() if worth_a_glance(problem)]
     for case in few:
+        yield Next((case,))
         problems[case] = glance(engine, case, problems[case])
+    yield Next(tuple(cases))
     if engine.options.attack:
         attack(engine, cases, quick=False)
-    for case, problem in problems.items():
-        if case.open:
-            _bracket(engine, [case])
-            settle(engine, case, problem, glanced=case in few)
+    rest = [case for case in problems if case.open]
+    yield from _over(engine, [case for case in cases if case not in rest])
+    for case in rest:
+        yield Next((case,))
+        _bracket(engine, [case])
+        yield Next((case,))
+        settle(engine, case, problems[case], glanced=case in few)
+        yield from _over(engine, [case])
+
+
+def _over(engine: Engine, cases: Sequence[Case]) -> Iterator[Over]:
+    """Where there is a witness, a lower end is still of interest."""
     _bracket(engine, [case for case in cases if case.witness is not None])
+    for case in cases:
+        yield Over(case)
 
 
 def worth_a_glance(problem: OpenProblem) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from mipverify.attack.distance import attack_distance
 from mipverify.attack.replay import replay_best
@@ -12,22 +12,33 @@ from mipverify.verify.case import Case, shared_deadline, timed
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.closing import close_gap
 from mipverify.verify.engine import Engine
+from mipverify.verify.news import Next, Over
 
 INTERVAL_TRIALS = 14
 LINEAR_TRIALS = 7
 
 
-def measure(engine: Engine, cases: Sequence[Case]) -> None:
-    """Run the ladder over a batch of cases that share their norm; each ends with its best interval."""
+def measure(engine: Engine, cases: Sequence[Case]) -> Iterator[Over | Next]:
+    """Run the ladder over a batch of cases that share their norm; each ends with its best interval.
+
+    Yields:
+        Whose turn comes next, and each case when it is over.
+    """
     strongest = engine.strongest_bounds
     if engine.options.attack:
         _attack(engine, cases)
+    yield Next(tuple(cases))
     _bracket(engine, cases, Method.INTERVAL, INTERVAL_TRIALS)
     if strongest > Method.INTERVAL:
         _bracket(engine, cases, Method.LINEAR, LINEAR_TRIALS)
+    rest = [case for case in cases if case.open]
     for case in cases:
-        if case.open:
-            close_gap(engine, case, strongest)
+        if case not in rest:
+            yield Over(case)
+    for case in rest:
+        yield Next((case,))
+        close_gap(engine, case, strongest)
+        yield Over(case)
 
 
 def _attack(engine: Engine, cases: Sequence[Case]) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import pytest
 
 from mipverify.cli import session
 from mipverify.errors import SoundnessError
-from mipverify.verify.certificate import Certificate
+from mipverify.problem.query import Query
+from mipverify.runs import serial
+from mipverify.verify.engine import Engine
+from mipverify.verify.news import Found, News
 from tests.cli.conftest import MLP, Invoke, json_lines, start
 
 
@@ -42,8 +45,8 @@ def test_a_soundness_alarm_ends_the_run_with_code_4(
 ) -> None:
     answers = session.answers
 
-    def contradicted(*arguments: object) -> Iterator[Certificate | Exception]:
-        yield next(answers(*arguments))  # type: ignore[arg-type]
+    def contradicted(*arguments: object) -> Generator[Found]:
+        yield next(news for news in answers(*arguments) if news.final)  # type: ignore[arg-type]
         raise SoundnessError("lower bound 2 exceeds upper bound 1")
 
     monkeypatch.setattr(session, "answers", contradicted)
@@ -58,15 +61,29 @@ def test_a_soundness_alarm_ends_the_run_with_code_4(
 def test_a_failing_sample_is_an_error_record_and_the_run_goes_on(
     invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = session.answers
+    answer_each, asked = serial.answer_each, []
 
-    def failing(*arguments: object) -> Iterator[Certificate | Exception]:
-        for position, answer in enumerate(answers(*arguments)):  # type: ignore[arg-type]
-            yield ZeroDivisionError("oops") if position == 1 else answer
+    def failing(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> Generator[News]:
+        # With the sample itself as with the batch that it is in.
+        asked.append(len(queries))
+        if not asked[1:] or asked[1:] == [1, 1]:
+            raise ZeroDivisionError("oops")
+        yield from answer_each(engine, queries, eps=eps)
 
-    monkeypatch.setattr(session, "answers", failing)
-    result = invoke("certify", MLP, "--eps", "0.01", "-n", "3", "--json")
+    monkeypatch.setattr(serial, "answer_each", failing)
+    result = invoke("certify", MLP, "--eps", "0.01", "-n", "3", "--batch-size", "3", "--json")
     statuses = [record["status"] for record in json_lines(result.stdout)]
     assert statuses == ["verified", "error", "verified"]
     assert json_lines(result.stdout)[1]["error"] == "ZeroDivisionError: oops"
     assert result.exit_code == 3
+
+
+def test_lines_come_in_the_order_of_the_samples(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = session.answers
+
+    def backwards(*arguments: object) -> Generator[Found]:
+        yield from reversed(list(answers(*arguments)))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(session, "answers", backwards)
+    result = invoke("certify", MLP, "--eps", "0.01", "-n", "4", "--json")
+    assert [record["index"] for record in json_lines(result.stdout)] == [0, 1, 2, 3]

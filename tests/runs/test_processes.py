@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,9 @@ import mipverify
 from mipverify.errors import QueryError, SoundnessError
 from mipverify.problem.query import Query
 from mipverify.problem.region import unit_box
-from mipverify.runs.processes import answer_in_processes, available_cores
+from mipverify.runs.answers import Answers
+from mipverify.runs.executor import Job
+from mipverify.runs.processes import Processes, available_cores
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.questions import questions
@@ -50,6 +52,12 @@ def queries(network: mipverify.Network, digits: mipverify.Dataset) -> list[Query
         norm="linf",
         domain=(0.0, 1.0),
     )
+
+
+def in_processes(
+    network: mipverify.Network, queries: Sequence[Query], options: VerifyOptions, workers: int = 2
+) -> Answers:
+    return Answers(Processes(workers).run(Job(network, queries, EPS, options)))
 
 
 def claim(certificate: Certificate) -> tuple[object, ...]:
@@ -100,7 +108,7 @@ def test_a_query_that_kills_its_worker_becomes_an_error_and_no_other_suffers(
     logger = logging.getLogger("mipverify")
     logger.addHandler(caplog.handler)
     try:
-        found = list(answer_in_processes(network, mixed, eps=EPS, options=options, workers=2))
+        found = list(in_processes(network, mixed, options))
     finally:
         logger.removeHandler(caplog.handler)
     assert [c.label for c in found] == [query.label for query in queries]
@@ -112,12 +120,12 @@ def test_a_query_that_kills_its_worker_becomes_an_error_and_no_other_suffers(
             assert certificate.status in (Status.VERIFIED, Status.FALSIFIED)
     assert "exit code 3" in (found[3].error or "")
     assert "ValueError" in (found[8].error or "")
-    assert "samples 0 to 4 of the run failed" in caplog.text
+    assert "5 of the samples 0 to 4 of the run failed" in caplog.text
 
 
 def test_a_worker_that_is_killed_is_replaced(network: mipverify.Network, queries: list[Query]) -> None:
     options = VerifyOptions(batch_size=1)
-    answers = answer_in_processes(network, queries, eps=EPS, options=options, workers=2)
+    answers = in_processes(network, queries, options)
     found = [next(answers)]
     victims = children(os.getpid())
     assert len(victims) == 2
@@ -130,18 +138,18 @@ def test_a_worker_that_is_killed_is_replaced(network: mipverify.Network, queries
 
 def test_a_contradiction_in_a_worker_ends_the_run(network: mipverify.Network, queries: list[Query]) -> None:
     mixed: list[Query] = [Contradiction(q.region, q.unsafe, q.label) for q in queries[:2]]
-    answers = answer_in_processes(network, mixed, eps=EPS, options=VerifyOptions(batch_size=1), workers=2)
+    answers = in_processes(network, mixed, VerifyOptions(batch_size=1))
     with pytest.raises(SoundnessError, match="lower bound 2 exceeds upper bound 1"):
         next(answers)
     assert children(os.getpid()) == []
 
 
 def test_closing_the_iterator_ends_the_workers(network: mipverify.Network, queries: list[Query]) -> None:
-    answers = answer_in_processes(network, queries, eps=EPS, options=VerifyOptions(batch_size=1), workers=2)
+    answers = in_processes(network, queries, VerifyOptions(batch_size=1))
     assert isinstance(answers, Iterator)
     next(answers)
     assert len(children(os.getpid())) == 2
-    answers.close()  # type: ignore[attr-defined]
+    answers.close()
     assert children(os.getpid()) == []
 
 
@@ -157,9 +165,9 @@ def test_more_threads_than_cores_are_mentioned(
     logger.addHandler(caplog.handler)
     try:
         options = VerifyOptions(batch_size=1, threads=available_cores() + 1)
-        answers = answer_in_processes(network, queries[:2], eps=EPS, options=options, workers=2)
+        answers = in_processes(network, queries[:2], options)
         next(answers)
-        answers.close()  # type: ignore[attr-defined]
+        answers.close()
     finally:
         logger.removeHandler(caplog.handler)
     assert f"share {available_cores()} cores" in caplog.text

@@ -1,0 +1,99 @@
+"""One worker process, seen from the one that started it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from queue import SimpleQueue
+
+from mipverify.runs.messages import Logged, ToWorker, packed, receive
+
+# Read by OpenMP, OpenBLAS, MKL and Accelerate when they are loaded.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+NEW_PROCESS_GROUP = 0x200 if sys.platform == "win32" else 0
+
+
+class Member:
+    """One worker process and the task it has.
+
+    Args:
+        setup: the packed message that makes a worker ready.
+        threads: threads of its numerical libraries.
+        events: where its messages go, each with this member; None once it has ended.
+    """
+
+    def __init__(self, setup: bytes, threads: int, events: SimpleQueue[tuple[Member, object | None]]) -> None:
+        self.task: int | None = None
+        self.ready = False
+        self._events = events
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "mipverify.runs.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ
+            | dict.fromkeys(THREAD_VARIABLES, str(threads))
+            | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
+            # Apart from the terminal's group, Ctrl-C reaches no worker: the run passes it on, once.
+            start_new_session=sys.platform != "win32",
+            creationflags=NEW_PROCESS_GROUP,
+        )
+        threading.Thread(target=self._listen, name="worker", daemon=True).start()
+        self._write(setup)
+
+    def send(self, message: ToWorker) -> None:
+        """Send a message; that the worker has ended meanwhile shows as an event."""
+        self._write(packed(message))
+
+    def ending(self) -> str:
+        """How the process ended, in words."""
+        code = self._process.wait()
+        if code >= 0:
+            return f"exit code {code}"
+        try:
+            return f"signal {signal.Signals(-code).name}"
+        except ValueError:
+            return f"signal {-code}"
+
+    def dismiss(self) -> None:
+        """Close its stdin, which ends it."""
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+
+    def end(self, deadline: float) -> None:
+        """Wait for its end until the deadline of the monotonic clock; then kill it."""
+        try:
+            self._process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _write(self, content: bytes) -> None:
+        stdin = self._process.stdin
+        if stdin is None:
+            raise RuntimeError("a worker is started with a pipe to it")
+        with suppress(OSError):  # its end arrives as an event
+            stdin.write(content)
+            stdin.flush()
+
+    def _listen(self) -> None:
+        stdout = self._process.stdout
+        if stdout is None:
+            raise RuntimeError("a worker is started with a pipe from it")
+        with stdout:
+            try:
+                while True:
+                    message = receive(stdout)
+                    if isinstance(message, Logged):
+                        logging.getLogger(message.record.name).handle(message.record)
+                    else:
+                        self._events.put((self, message))
+            except (EOFError, OSError):
+                self._events.put((self, None))

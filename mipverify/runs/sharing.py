@@ -1,0 +1,113 @@
+"""How batches are shared out among those who answer them, wherever they are."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator, Sequence
+from typing import Protocol
+
+from mipverify.errors import SoundnessError
+from mipverify.problem.query import Query
+from mipverify.runs.ledger import Ledger, Part
+from mipverify.runs.messages import Done, Failed, Heard
+from mipverify.verify.news import Found
+
+LOGGER = logging.getLogger(__name__)
+GRACE_SECONDS = 10.0  # for the running batches to end after Ctrl-C
+
+
+class Crew(Protocol):
+    """Those who answer batches; one that is lost is replaced."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether some batch is still being answered."""
+        ...
+
+    def give(self, number: int, queries: Sequence[Query]) -> bool:
+        """Give a batch to somebody free; False when there is nobody."""
+        ...
+
+    def wait(self, seconds: float = float("inf")) -> tuple[int, Heard] | None:
+        """What is heard next, and of which batch; None when somebody has become free, or time is up."""
+        ...
+
+    def interrupt(self) -> None:
+        """Let all running batches end with what they know."""
+        ...
+
+    def close(self) -> None:
+        """End everything that is running."""
+        ...
+
+
+def shared_out(ledger: Ledger, crew: Crew) -> Generator[Found]:
+    """What the crew finds, as it finds it (see `Executor.run`); the crew is closed at the end."""
+    sharing = _Sharing(ledger, crew)
+    try:
+        while ledger.unanswered:
+            sharing.hand_out()
+            found = sharing.heard(crew.wait())
+            if found is not None:
+                yield found
+    except KeyboardInterrupt:
+        yield from sharing.wind_up()
+        raise
+    finally:
+        crew.close()
+
+
+class _Sharing:
+    """A ledger, a crew, and who of it has what.
+
+    Args:
+        ledger: what is to be answered.
+        crew: by whom.
+    """
+
+    def __init__(self, ledger: Ledger, crew: Crew) -> None:
+        self._ledger = ledger
+        self._crew = crew
+        self._running: dict[int, Part] = {}
+
+    def hand_out(self) -> None:
+        """Give the next batches to whoever is free."""
+        todo = self._ledger.todo
+        while todo and self._crew.give(todo[0].number, todo[0].queries):
+            part = self._ledger.take()
+            self._running[part.number] = part
+
+    def heard(self, news: tuple[int, Heard] | None) -> Found | None:
+        """Take note of what was heard; what the run learns from it.
+
+        Raises:
+            SoundnessError: somebody came upon a contradiction.
+        """
+        if news is None:
+            return None
+        number, heard = news
+        part = self._running[number]
+        match heard:
+            case Found():
+                return self._ledger.found(part, heard)
+            case Failed(error=error, unsound=True):
+                raise SoundnessError(error)
+            case Done():
+                why = "it was left without an answer"
+            case Failed(error=error):
+                why = error
+        del self._running[number]
+        return self._ledger.failed(part, why)
+
+    def wind_up(self) -> Generator[Found]:
+        """Let the running batches end with what they know; a second Ctrl-C ends the waiting."""
+        try:
+            self._crew.interrupt()
+            end = time.monotonic() + GRACE_SECONDS
+            while self._crew.busy and (left := end - time.monotonic()) > 0:
+                found = self.heard(self._crew.wait(left))
+                if found is not None:
+                    yield found
+        except KeyboardInterrupt:
+            LOGGER.info("interrupted twice: running batches are given up")
