@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from mipverify.frontend.network import Network
-    from mipverify.verify.news import Found
+    from mipverify.verify.news import News
 
 
 def answers(
     network: Network, samples: Samples, question: Question, options: VerifyOptions, workers: int | Executor
-) -> Generator[Found]:
+) -> Generator[News]:
     """What is found about each sample, by its position among them: one final certificate each, in any order.
 
     Raises:

@@ -89,6 +89,7 @@ class SampleArguments:
     json: cli.JsonOption = False
     profile: cli.ProfileOption = False
     proof: cli.ProofOption = "auto"
+    fail_on: cli.FailOnOption = "unknown"
     quiet: cli.QuietOption = False
     verbose: cli.VerboseOption = 0
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, TaskID
+
+    from mipverify.cli.watch import Watch
 
 LEVELS = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
 
@@ -27,14 +28,16 @@ class Terminal:
         from rich.console import Console
 
         self.quiet = quiet
+        self._watch: Watch | None = None
         self.out: Console = Console(soft_wrap=True, highlight=False, markup=False)
         self.err: Console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
         _log_at(LEVELS.get(-1 if quiet else verbosity, logging.DEBUG))
 
     def result(self, text: str, style: str | None = None) -> None:
         """One line of results, on stdout, at once."""
-        self._write(self.out, text, style)
-        sys.stdout.flush()
+        with nullcontext() if self._watch is None or not self.out.is_terminal else self._watch.aside():
+            self._write(self.out, text, style)
+            sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """One line for the reader, on stderr, unless quiet."""
@@ -46,16 +49,20 @@ class Terminal:
         self._write(self.err, text, None)
 
     @contextmanager
-    def progress(self, total: int) -> Iterator[LiveProgress | None]:
-        """A bar on stderr while the block runs; None when nobody watches."""
-        if self.quiet or not self.err.is_terminal:
-            yield None
-            return
-        live = LiveProgress(self.err, total)
-        try:
-            yield live
-        finally:
-            live.stop()
+    def watched(self, watch: Watch) -> Iterator[None]:
+        """Show how the block gets on, on stderr: live on a terminal, in lines elsewhere; not if quiet."""
+        if self.quiet:
+            yield
+        elif self.err.is_terminal:
+            self._watch = watch
+            try:
+                with watch.on_terminal(self.err):
+                    yield
+            finally:
+                self._watch = None
+        else:
+            with watch.in_lines(self.aside):
+                yield
 
     @staticmethod
     def _write(console: Console, text: str, style: str | None) -> None:
@@ -64,43 +71,6 @@ class Terminal:
         else:
             # Rich would wrap or pad for a terminal's width; a file gets the bare line.
             console.file.write(text + "\n")
-
-
-class LiveProgress:
-    """A bar with counts that steps aside while a line is printed."""
-
-    def __init__(self, console: Console, total: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._progress: Progress = Progress(
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=True,  # log lines appear above the bar
-        )
-        self._task: TaskID = self._progress.add_task("", total=total)
-        self._progress.start()
-
-    def advance(self, description: str) -> None:
-        """One more sample is done."""
-        self._progress.update(self._task, advance=1, description=description)
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Take the bar off the screen while the block prints."""
-        self._progress.stop()
-        try:
-            yield
-        finally:
-            self._progress.start()
-
-    def stop(self) -> None:
-        """Remove the bar."""
-        self._progress.stop()
 
 
 def _log_at(level: int) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING
+
+from mipverify.errors import QueryError
 
 if TYPE_CHECKING:
     from mipverify.verify.summary import Summary
@@ -26,10 +28,33 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-def exit_code(summary: Summary) -> ExitCode:
+class FailOn(StrEnum):
+    """Which findings make a run fail; each of these includes those after it.
+
+    Whatever is chosen, misuse, a soundness alarm, an internal error and an interrupt keep their codes.
+    """
+
+    UNKNOWN = "unknown"  # what the codes above say: code 3 for undecided samples, too
+    FALSIFIED = "falsified"  # counterexamples alone
+    NEVER = "never"
+
+    @classmethod
+    def parse(cls, text: str) -> FailOn:
+        """Read one of the three; QueryError for anything else."""
+        try:
+            return cls(text)
+        except ValueError:
+            raise QueryError(f"--fail-on must be one of {', '.join(cls)}, got {text!r}") from None
+
+
+def exit_code(summary: Summary, fail_on: FailOn = FailOn.UNKNOWN) -> ExitCode:
     """The code of a run that went to its end."""
+    if fail_on is FailOn.NEVER:
+        return ExitCode.VERIFIED
     if summary.falsified:
         return ExitCode.FALSIFIED
+    if fail_on is FailOn.FALSIFIED:
+        return ExitCode.VERIFIED
     if summary.unknown or summary.errors or not summary.verified:
         return ExitCode.UNDECIDED
     return ExitCode.VERIFIED

@@ -312,6 +312,36 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="JSON on stdout; everything else goes to stderr.", rich_help_panel=OUTPUT),
 ]
+FailOnOption = Annotated[
+    str,
+    typer.Option(
+        "--fail-on",
+        metavar="unknown|falsified|never",
+        help="Findings that make the exit code non-zero: counterexamples and undecided samples, "
+        "counterexamples alone, or none.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+BaselineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        metavar="RUN",
+        help="Exit with 1 if a sample that RUN verified is not verified any more; for a distance, if its "
+        "lower bound fell.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
+]
+ToleranceOption = Annotated[
+    float,
+    typer.Option(
+        "--baseline-tolerance",
+        metavar="R",
+        help="Relative fall of a distance's lower bound that --baseline lets pass.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 ProofOption = Annotated[
     str,
     typer.Option(

@@ -12,9 +12,10 @@ from mipverify import __version__
 from mipverify.cli import parsing
 from mipverify.cli.answers import answers
 from mipverify.cli.arguments import Question, SampleArguments
-from mipverify.cli.console import LiveProgress, Terminal
+from mipverify.cli.board import Board
+from mipverify.cli.console import Terminal
 from mipverify.cli.environment import command_line, environment, utc_now
-from mipverify.cli.exit_codes import ExitCode, exit_code
+from mipverify.cli.exit_codes import ExitCode, FailOn, exit_code
 from mipverify.cli.interrupts import held_back
 from mipverify.cli.lines import Lines
 from mipverify.cli.numerals import seconds_text
@@ -22,11 +23,13 @@ from mipverify.cli.profile_lines import profile_lines
 from mipverify.cli.run_folder import RunFolder
 from mipverify.cli.samples import Samples, choose_samples
 from mipverify.cli.table import summary_lines
+from mipverify.cli.watch import Watch
 from mipverify.errors import InputError, SoundnessError
 from mipverify.frontend.network import load_network
 from mipverify.runs.interrupts import raised_within
 from mipverify.solvers.registry import check_solver
-from mipverify.verify.certificate import Certificate, Status
+from mipverify.verify.certificate import Certificate
+from mipverify.verify.news import Found
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.record import Record, record_of
 from mipverify.verify.summary import summarise
@@ -49,6 +52,7 @@ class Session:
     workers: int
     folder: RunFolder | None
     json: bool
+    fail_on: FailOn
     file: str
     data: str | None
     records: list[Record] = field(default_factory=list)
@@ -61,6 +65,7 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
         InputError: model, data, question or output folder cannot be used as given.
     """
     terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
+    fail_on = FailOn.parse(arguments.fail_on)
     check_solver(options.solver)  # an unknown one is refused now, not at the first hard sample
     network = open_network(arguments, terminal)
     samples = choose_samples(network, arguments, question, terminal)
@@ -74,6 +79,7 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
         arguments.workers,
         folder,
         arguments.json,
+        fail_on,
         str(Path(arguments.network).resolve()),
         arguments.data,
     )
@@ -106,8 +112,9 @@ def _answer_all(session: Session) -> ExitCode:
     stopped: ExitCode | None = None
     refused = False
     try:
-        with session.terminal.progress(len(session.samples)) as live:
-            _take_answers(session, live)
+        watch = _watch(session)
+        with session.terminal.watched(watch):
+            _take_answers(session, watch)
     except KeyboardInterrupt:
         session.terminal.aside("interrupted")
         stopped = ExitCode.INTERRUPTED
@@ -123,26 +130,33 @@ def _answer_all(session: Session) -> ExitCode:
                 _sum_up(session)
             elif session.folder:
                 session.folder.discard()
-    return stopped or exit_code(summarise(session.records))
+    return stopped or exit_code(summarise(session.records), session.fail_on)
 
 
-def _take_answers(session: Session, live: LiveProgress | None) -> None:
+def _watch(session: Session) -> Watch:
+    board = Board(len(session.samples))
+    return Watch(board, session.samples.indices, distance=session.question.eps is None)
+
+
+def _take_answers(session: Session, watch: Watch) -> None:
     found = answers(session.network, session.samples, session.question, session.options, session.workers)
     lines = Lines(session.terminal, json=session.json)
     try:
         with raised_within(found) as items:
             for news in items:
+                if not isinstance(news, Found):
+                    watch.board.working(news.positions)
+                    continue
                 if not news.final:
+                    watch.board.heard(news.position, news.certificate)
                     continue
                 record = _record(session, news.position, news.certificate)
                 LOGGER.info("sample %d: %s", record.index, _effort(record))
                 if session.folder:
                     session.folder.append(record)
                 session.records.append(record)
-                with live.aside() if live else nullcontext():
-                    lines.add(news.position, record)
-                if live:
-                    live.advance(_tally(session.records))
+                watch.board.finished(news.position, record)
+                lines.add(news.position, record)
     finally:
         with held_back():
             lines.rest()
@@ -177,14 +191,6 @@ def _record(session: Session, position: int, answer: Certificate) -> Record:
         counterexample_file=file,
         certificate_file=proof,
         region=session.question.region.given() or None,
-    )
-
-
-def _tally(records: list[Record]) -> str:
-    verified = sum(record.status == Status.VERIFIED for record in records)
-    falsified = sum(record.status == Status.FALSIFIED for record in records)
-    return (
-        f"{verified} verified, {falsified} falsified" if records[-1].eps is not None else f"{verified} closed"
     )
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import overload
 
 from mipverify.verify.certificate import Certificate
-from mipverify.verify.news import Found, in_order
+from mipverify.verify.news import News, in_order
 
 
 class Answers(Generator[Certificate, None, None]):
@@ -17,12 +17,14 @@ class Answers(Generator[Certificate, None, None]):
         found: the same, as they are found.
     """
 
-    def __init__(self, found: Generator[Found]) -> None:
+    def __init__(self, found: Generator[News]) -> None:
         self._found = found
         self._in_order = in_order(found)
 
-    def as_completed(self) -> Generator[Found]:
+    def as_completed(self) -> Generator[News]:
         """What is found about the samples, at once: final ones in any order, and others before them.
+
+        In between, who is worked on.
 
         To be used instead of the order, not besides.
         """

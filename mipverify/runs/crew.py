@@ -93,9 +93,7 @@ class ProcessCrew:
                 return None
             case Refused(reason=reason):
                 raise QueryError(reason)
-            case Working():
-                return None
-            case Found() if number is not None:
+            case Found() | Working() if number is not None:
                 return number, message
             case Done() | Failed() if number is not None:
                 member.task = None

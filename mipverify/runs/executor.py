@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mipverify.frontend.network import Network
 from mipverify.problem.query import Query
-from mipverify.verify.news import Found
+from mipverify.verify.news import News
 from mipverify.verify.options import VerifyOptions
 
 
@@ -32,8 +32,10 @@ class Job:
 class Executor(Protocol):
     """Where queries are answered: what is found does not depend on it, seconds apart."""
 
-    def run(self, job: Job) -> Generator[Found]:
+    def run(self, job: Job) -> Generator[News]:
         """What is found, as it is found: one final certificate a query, in any order, others before it.
+
+        In between, who is worked on: the first time with all queries of a batch.
 
         A batch that fails is asked again, query by query; a query that fails alone has status `error`.
         On KeyboardInterrupt, thrown in between two items or raised by the work, running batches answer with

@@ -12,7 +12,7 @@ from mipverify.problem.query import Query
 from mipverify.runs.executor import Job
 from mipverify.verify.batch import batches
 from mipverify.verify.certificate import Certificate
-from mipverify.verify.news import Found
+from mipverify.verify.news import Found, Working
 
 LOGGER = logging.getLogger(__name__)
 
@@ -77,13 +77,22 @@ class Ledger:
             self.unanswered -= 1
         return replace(news, position=position)
 
+    def working(self, part: Part, news: Working) -> Working:
+        """Whose turn it is in a batch, as part of the job."""
+        return replace(news, positions=tuple(part.positions[k] for k in news.positions))
+
     def failed(self, part: Part, why: str) -> Found | None:
         """Ask again, alone, what had no answer; the second time, the failure is the answer."""
         left = [k for k, position in enumerate(part.positions) if position not in part.done]
         if part.again and left:
             return self.given_up(part, 0, why)
         if left:
-            LOGGER.warning("%s failed, %s: asked again, one by one", _named(part.positions, left), why)
+            LOGGER.warning(
+                "%s failed, %s: asked again, one by one",
+                _named(part.positions, left),
+                why,
+                extra={"positions": tuple(part.positions[k] for k in left)},
+            )
         self._ask_alone(part)
         return None
 
@@ -92,7 +101,10 @@ class Ledger:
         known = part.known.get(part.positions[k])
         if known is None or not known.closed_for_query:
             return self.found(part, Found(k, self._error(part, k, why)))
-        LOGGER.warning("sample %d of the run has no certificate: %s", part.positions[k], why)
+        position = part.positions[k]
+        LOGGER.warning(
+            "sample %d of the run has no certificate: %s", position, why, extra={"positions": (position,)}
+        )
         return self.found(part, Found(k, known))
 
     def _ask_alone(self, part: Part) -> None:

@@ -83,6 +83,13 @@ class Member:
             stdin.write(content)
             stdin.flush()
 
+    def _log(self, record: logging.LogRecord) -> None:
+        """Handle a record of the worker: the samples of a task are neighbours, the first is its number."""
+        first = self.task
+        turn = () if first is None else record.__dict__.get("positions", ())
+        record.__dict__["positions"] = tuple((first or 0) + k for k in turn)
+        logging.getLogger(record.name).handle(record)
+
     def _listen(self) -> None:
         stdout = self._process.stdout
         if stdout is None:
@@ -92,7 +99,7 @@ class Member:
                 while True:
                     message = receive(stdout)
                     if isinstance(message, Logged):
-                        logging.getLogger(message.record.name).handle(message.record)
+                        self._log(message.record)
                     else:
                         self._events.put((self, message))
             except (EOFError, OSError):

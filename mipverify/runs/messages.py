@@ -9,7 +9,7 @@ from typing import IO
 
 from mipverify.frontend.network import Network
 from mipverify.problem.query import Query
-from mipverify.verify.news import Found, News
+from mipverify.verify.news import News
 from mipverify.verify.options import VerifyOptions
 
 LENGTH_BYTES = 8
@@ -82,7 +82,7 @@ class Logged:
 
 
 ToWorker = Setup | Task | Interrupt
-Heard = Found | Done | Failed
+Heard = News | Done | Failed
 FromWorker = Ready | Refused | News | Done | Failed | Logged
 
 

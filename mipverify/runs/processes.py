@@ -12,7 +12,7 @@ from mipverify.runs.crew import ProcessCrew
 from mipverify.runs.executor import Job
 from mipverify.runs.ledger import Ledger
 from mipverify.runs.sharing import shared_out
-from mipverify.verify.news import Found
+from mipverify.verify.news import News
 
 LOGGER = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Processes:
         if self.workers < 1:
             raise QueryError(f"workers must be at least 1, got {self.workers}")
 
-    def run(self, job: Job) -> Generator[Found]:
+    def run(self, job: Job) -> Generator[News]:
         """What is found, as it is found (see `Executor.run`).
 
         Raises:
@@ -40,7 +40,7 @@ class Processes:
         """
         return self._run(job, Ledger(job))
 
-    def _run(self, job: Job, ledger: Ledger) -> Generator[Found]:
+    def _run(self, job: Job, ledger: Ledger) -> Generator[News]:
         cores, threads = available_cores(), job.options.threads
         if self.workers * threads > cores:
             LOGGER.warning("%d workers of %d threads each share %d cores", self.workers, threads, cores)

@@ -11,7 +11,7 @@ from mipverify.runs.executor import Job
 from mipverify.runs.ledger import Ledger, Part
 from mipverify.verify.batch import answer_each
 from mipverify.verify.engine import Engine
-from mipverify.verify.news import Found, Working, relayed
+from mipverify.verify.news import Found, News, relayed
 
 LOGGER = logging.getLogger(__name__)
 
@@ -20,12 +20,12 @@ LOGGER = logging.getLogger(__name__)
 class Serial:
     """Answers in this process; a hanging or crashing solver takes it along."""
 
-    def run(self, job: Job) -> Generator[Found]:
+    def run(self, job: Job) -> Generator[News]:
         """What is found, as it is found (see `Executor.run`)."""
         return _batch_by_batch(Engine(job.network, job.options), Ledger(job), job.eps)
 
 
-def _batch_by_batch(engine: Engine, ledger: Ledger, eps: float | None) -> Generator[Found]:
+def _batch_by_batch(engine: Engine, ledger: Ledger, eps: float | None) -> Generator[News]:
     while ledger.todo:
         part = ledger.take()
         try:
@@ -39,8 +39,8 @@ def _batch_by_batch(engine: Engine, ledger: Ledger, eps: float | None) -> Genera
                 yield found
 
 
-def _answered(engine: Engine, ledger: Ledger, part: Part, eps: float | None) -> Generator[Found]:
-    def told(news: Found | Working) -> Found | None:
-        return ledger.found(part, news) if isinstance(news, Found) else None
+def _answered(engine: Engine, ledger: Ledger, part: Part, eps: float | None) -> Generator[News]:
+    def told(news: News) -> News:
+        return ledger.found(part, news) if isinstance(news, Found) else ledger.working(part, news)
 
     return relayed(answer_each(engine, part.queries, eps=eps), told)

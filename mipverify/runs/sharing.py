@@ -11,7 +11,7 @@ from mipverify.errors import SoundnessError
 from mipverify.problem.query import Query
 from mipverify.runs.ledger import Ledger, Part
 from mipverify.runs.messages import Done, Failed, Heard
-from mipverify.verify.news import Found
+from mipverify.verify.news import Found, News, Working
 
 LOGGER = logging.getLogger(__name__)
 GRACE_SECONDS = 10.0  # for the running batches to end after Ctrl-C
@@ -42,7 +42,7 @@ class Crew(Protocol):
         ...
 
 
-def shared_out(ledger: Ledger, crew: Crew) -> Generator[Found]:
+def shared_out(ledger: Ledger, crew: Crew) -> Generator[News]:
     """What the crew finds, as it finds it (see `Executor.run`); the crew is closed at the end."""
     sharing = _Sharing(ledger, crew)
     try:
@@ -78,7 +78,7 @@ class _Sharing:
             part = self._ledger.take()
             self._running[part.number] = part
 
-    def heard(self, news: tuple[int, Heard] | None) -> Found | None:
+    def heard(self, news: tuple[int, Heard] | None) -> News | None:
         """Take note of what was heard; what the run learns from it.
 
         Raises:
@@ -91,6 +91,8 @@ class _Sharing:
         match heard:
             case Found():
                 return self._ledger.found(part, heard)
+            case Working():
+                return self._ledger.working(part, heard)
             case Failed(error=error, unsound=True):
                 raise SoundnessError(error)
             case Done():
@@ -100,7 +102,7 @@ class _Sharing:
         del self._running[number]
         return self._ledger.failed(part, why)
 
-    def wind_up(self) -> Generator[Found]:
+    def wind_up(self) -> Generator[News]:
         """Let the running batches end with what they know; a second Ctrl-C ends the waiting."""
         try:
             self._crew.interrupt()

@@ -48,6 +48,7 @@ class Worker:
         self._answers = answers
         self._inbox: SimpleQueue[object] = SimpleQueue()
         self._sending = threading.Lock()
+        self.turn: tuple[int, ...] = ()  # of the samples of a task, by their place in it
 
     def run(self) -> None:
         """Set up, then answer until stdin ends, which ends the process."""
@@ -79,10 +80,13 @@ class Worker:
 
     def _work(self, engine: Engine, task: Task, eps: float | None) -> Done | Failed:
         from mipverify.verify.batch import answer_each
+        from mipverify.verify.news import Working
 
         try:
             with raised_within(answer_each(engine, task.queries, eps=eps)) as found:
                 for news in found:
+                    if isinstance(news, Working):
+                        self.turn = news.positions
                     self.send(news)
         except KeyboardInterrupt:
             pass
@@ -111,6 +115,7 @@ class _Forward(logging.handlers.QueueHandler):
         self._worker = worker
 
     def enqueue(self, record: logging.LogRecord) -> None:
+        record.__dict__["positions"] = self._worker.turn
         self._worker.send(Logged(record))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from mipverify.verify.box_search import PausedSearch
     from mipverify.verify.proof import Proof
     from mipverify.verify.searching import PausedTree
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -184,8 +187,17 @@ def timed(cases: Sequence[Case], stage: Stage) -> Iterator[None]:
         share = (time.monotonic() - start) / max(1, len(cases))
         for case in cases:
             case.seconds[stage.value] = case.seconds.get(stage.value, 0.0) + share
+        _log(cases, stage, share)
         if before is not None:
             profilers[0].since(before)
+
+
+def _log(cases: Sequence[Case], stage: Stage, seconds: float) -> None:
+    if len(cases) == 1:
+        (case,) = cases
+        LOGGER.debug("%s %.3f s, now in [%g, %g]", stage, seconds, case.lower, case.upper)
+    else:
+        LOGGER.debug("%s %.3f s for each of %d", stage, seconds, len(cases))
 
 
 def shared_deadline(cases: Sequence[Case]) -> Deadline:

@@ -262,3 +262,16 @@ def test_a_condition_may_name_the_class_of_the_sample(invoke: Invoke, digits: mi
     assert record["status"] == "falsified"
     outputs = record["counterexample"]["outputs"]
     assert outputs[record["label"]] <= outputs[3] + 1
+
+
+@pytest.mark.parametrize(("fail_on", "code"), [("unknown", 1), ("falsified", 1), ("never", 0)])
+def test_fail_on_decides_about_the_exit_code(invoke: Invoke, fail_on: str, code: int) -> None:
+    result = invoke("certify", MLP, "--eps", "0.3", "-n", "2", "--fail-on", fail_on, "--engine", "none")
+    assert result.exit_code == code
+    assert "falsified          2" in result.stdout
+
+
+def test_fail_on_is_refused_before_any_work(invoke: Invoke) -> None:
+    result = invoke("certify", "no_such.onnx", "--eps", "0.3", "--fail-on", "always")
+    assert result.exit_code == 2
+    assert "--fail-on must be one of" in result.stderr

@@ -4,9 +4,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mipverify.cli.exit_codes import ExitCode, exit_code
+from mipverify.cli.exit_codes import ExitCode, FailOn, exit_code
 from mipverify.cli.main import Program
-from mipverify.errors import DataError, MissingBoundError, SolverError, SoundnessError
+from mipverify.errors import DataError, MissingBoundError, QueryError, SolverError, SoundnessError
 from mipverify.verify.summary import Summary
 
 
@@ -68,3 +68,23 @@ def failing_program(error: BaseException) -> typer.Typer:
         pass
 
     return program
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "falsified", "undecided", "nothing"),
+    [("unknown", 1, 3, 3), ("falsified", 1, 0, 0), ("never", 0, 0, 0)],
+)
+def test_findings_fail_as_far_as_they_are_asked_to(
+    fail_on: str, falsified: int, undecided: int, nothing: int
+) -> None:
+    how = FailOn.parse(fail_on)
+    assert exit_code(summary(verified=1, falsified=1, unknown=1), how) == falsified
+    assert exit_code(summary(verified=1, unknown=1), how) == undecided
+    assert exit_code(summary(verified=1, errors=1), how) == undecided
+    assert exit_code(summary(wrong=2), how) == nothing
+    assert exit_code(summary(verified=1), how) == 0
+
+
+def test_other_findings_to_fail_on_are_refused() -> None:
+    with pytest.raises(QueryError, match="--fail-on must be one of unknown, falsified, never, got 'open'"):
+        FailOn.parse("open")

@@ -46,7 +46,7 @@ def test_a_soundness_alarm_ends_the_run_with_code_4(
     answers = session.answers
 
     def contradicted(*arguments: object) -> Generator[Found]:
-        yield next(news for news in answers(*arguments) if news.final)  # type: ignore[arg-type]
+        yield next(n for n in answers(*arguments) if isinstance(n, Found) and n.final)  # type: ignore[arg-type]
         raise SoundnessError("lower bound 2 exceeds upper bound 1")
 
     monkeypatch.setattr(session, "answers", contradicted)
