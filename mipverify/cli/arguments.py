@@ -20,6 +20,7 @@ from mipverify.verify.options import VerifyOptions
 if TYPE_CHECKING:
     from mipverify.problem.criterion import Criterion
     from mipverify.problem.norm import Norm
+    from mipverify.runs.executor import Executor
 
 A = TypeVar("A")
 
@@ -81,6 +82,8 @@ class SampleArguments:
     device: cli.DeviceOption = cli.DEFAULTS.device
     threads: cli.ThreadsOption = cli.DEFAULTS.threads
     workers: cli.WorkersOption = 1
+    hard_limit: cli.HardLimitOption = None
+    memory_limit: cli.MemoryLimitOption = None
     seed: cli.SeedOption = cli.DEFAULTS.seed
     restarts: cli.RestartsOption = cli.DEFAULTS.restarts
     attack_steps: cli.StepsOption = cli.DEFAULTS.attack_steps
@@ -140,6 +143,16 @@ class SampleArguments:
             profile=self.profile,
             proof="off" if self.proof == "auto" and self.out is None else self.proof,
         )
+
+    def executor(self) -> int | Executor:
+        """Where it is answered; QueryError for limits that make no sense."""
+        if self.hard_limit is None and self.memory_limit is None:
+            return self.workers
+        from mipverify.runs.limits import Limits
+        from mipverify.runs.processes import Processes
+
+        memory = None if self.memory_limit is None else parsing.size(self.memory_limit, "--memory-limit")
+        return Processes(self.workers, Limits(self.hard_limit, memory))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -272,6 +272,26 @@ WorkersOption = Annotated[
     int,
     typer.Option("--workers", metavar="N", help="Processes that share the samples.", rich_help_panel=EFFORT),
 ]
+HardLimitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--hard-limit",
+        metavar="S",
+        help="Seconds a sample after which its worker process is ended; it becomes an error.",
+        rich_help_panel=EFFORT,
+        show_default="with --workers: half as much again as --time-limit, a minute at least",
+    ),
+]
+MemoryLimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-limit",
+        metavar="SIZE",
+        help="Memory of a worker process, as 4GB or 500MB; beyond it its sample becomes an error.",
+        rich_help_panel=EFFORT,
+        show_default=False,
+    ),
+]
 SeedOption = Annotated[
     int, typer.Option("--seed", metavar="N", help="Seed of attack and solver.", rich_help_panel=EFFORT)
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 
 from mipverify.errors import QueryError
@@ -22,6 +23,20 @@ def radius(text: str, option: str) -> float:
     if value < 0:
         raise QueryError(f"{option} must not be negative, got {text!r}")
     return value
+
+
+def size(text: str, option: str) -> int:
+    """Bytes, at least one: `4GB`, `500 MB`, `1.5GiB`."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([kmgt]i?)?b?\s*", text, re.IGNORECASE)
+    try:
+        count = float(match.group(1)) if match else math.nan
+    except ValueError:
+        count = math.nan
+    if not count > 0:
+        raise QueryError(f"{option} must be a size such as 4GB or 500MB, got {text!r}")
+    unit = ((match and match.group(2)) or "").lower()
+    power = " kmgt".index(unit[:1] or " ")
+    return max(1, int(count * (1024 if unit.endswith("i") else 1000) ** power))
 
 
 def reach(text: str, option: str) -> float:

@@ -36,6 +36,7 @@ from mipverify.verify.summary import summarise
 
 if TYPE_CHECKING:
     from mipverify.frontend.network import Network
+    from mipverify.runs.executor import Executor
 
 LOGGER = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class Session:
     samples: Samples
     question: Question
     options: VerifyOptions
-    workers: int
+    workers: int | Executor
     folder: RunFolder | None
     json: bool
     fail_on: FailOn
@@ -76,7 +77,7 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
         samples,
         question,
         options,
-        arguments.workers,
+        arguments.executor(),
         folder,
         arguments.json,
         fail_on,

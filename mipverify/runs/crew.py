@@ -10,7 +10,9 @@ from queue import Empty, SimpleQueue
 from mipverify.errors import MipverifyError, QueryError
 from mipverify.problem.query import Query
 from mipverify.runs.executor import Job
-from mipverify.runs.member import Member
+from mipverify.runs.limits import Limits
+from mipverify.runs.member import Member, Stretch
+from mipverify.runs.memory import memory_text
 from mipverify.runs.messages import Done, Failed, Heard, Interrupt, Ready, Refused, Setup, Task, packed
 from mipverify.verify.news import Found, Working
 
@@ -19,19 +21,21 @@ SECONDS_TO_END = 2.0
 
 
 class ProcessCrew:
-    """Worker processes that take tasks as they become free; one that dies is replaced.
+    """Worker processes that take tasks as they become free; one that dies or takes too much is replaced.
 
     Args:
         job: what all tasks share.
         size: number of workers.
+        limits: what each of them may take.
     """
 
-    def __init__(self, job: Job, size: int) -> None:
+    def __init__(self, job: Job, size: int, limits: Limits) -> None:
+        self._options, self._memory, self._grace = job.options, limits.memory, limits.grace(job.options)
         level = logging.getLogger("mipverify").getEffectiveLevel()
-        self._setup = packed(Setup(job.network, job.options, job.eps, level))
-        self._threads = job.options.threads
+        self._setup = packed(Setup(job.network, job.options, job.eps, level, limits.memory))
         self._events: SimpleQueue[tuple[Member, object | None]] = SimpleQueue()
         self._members: list[Member] = []
+        self._looked = 0.0
         for _ in range(size):
             self._hire()
 
@@ -45,6 +49,8 @@ class ProcessCrew:
         for member in self._members:
             if member.ready and member.task is None:
                 member.task = number
+                everything = tuple(range(len(queries)))
+                member.stretch = Stretch(Working(everything, len(queries) * self._options.time_limit))
                 member.send(Task(tuple(queries)))
                 return True
         return False
@@ -60,11 +66,14 @@ class ProcessCrew:
         """
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
+            ended = self._look_after()
+            if ended is not None:
+                return ended
             try:
                 member, message = self._events.get(timeout=min(POLL_SECONDS, left))
             except Empty:
                 continue
-            return self._heard(member, message)
+            return self._heard(member, message) if member in self._members else None
         return None
 
     def interrupt(self) -> None:
@@ -83,7 +92,45 @@ class ProcessCrew:
         self._members.clear()
 
     def _hire(self) -> None:
-        self._members.append(Member(self._setup, self._threads, self._events))
+        self._members.append(Member(self._setup, self._options.threads, self._events))
+
+    def _look_after(self) -> tuple[int, Failed] | None:
+        """Every now and then, end and replace a worker that takes too much."""
+        if time.monotonic() < self._looked + POLL_SECONDS or not self._events.empty():
+            return None  # what has arrived may say that all is well
+        self._looked = time.monotonic()
+        for member in self._members:
+            failure = self._too_long(member) or self._too_large(member)
+            number = member.task
+            if failure is not None and number is not None:
+                self._members.remove(member)
+                member.kill()
+                self._hire()
+                return number, failure
+        return None
+
+    def _too_long(self, member: Member) -> Failed | None:
+        stretch = member.stretch
+        if stretch is None:
+            return None
+        took, work = time.monotonic() - stretch.since, stretch.work
+        if took <= work.seconds + self._grace:
+            return None
+        alone = len(work.positions) == 1
+        total = took + max(0.0, self._options.time_limit - work.seconds) if alone else took
+        beyond = f"{took - work.seconds:.0f} s beyond {'its' if alone else 'the'} time limit"
+        return Failed(
+            f"its worker was ended after {total:.0f} s, {beyond}",
+            hopeless=work.positions[0] if alone else None,
+        )
+
+    def _too_large(self, member: Member) -> Failed | None:
+        if self._memory is None or member.stretch is None or (has := member.memory) <= self._memory:
+            return None
+        limit = memory_text(self._memory)
+        return Failed(
+            f"its worker was ended when it occupied {memory_text(has)}, beyond its limit of {limit}"
+        )
 
     def _heard(self, member: Member, message: object | None) -> tuple[int, Heard] | None:
         number = member.task

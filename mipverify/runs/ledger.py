@@ -25,7 +25,7 @@ class Part:
         positions: of its queries in the job, ascending.
         queries: likewise.
         again: whether this is the second try of a query, alone.
-        known: the latest certificate by position; final ones are in `done`.
+        known: what was heard last, by position; final ones are in `done`.
         done: positions that need no more work.
         since: when somebody began with it, in seconds of the monotonic clock.
     """
@@ -33,7 +33,7 @@ class Part:
     positions: tuple[int, ...]
     queries: tuple[Query, ...]
     again: bool = False
-    known: dict[int, Certificate] = field(default_factory=dict)
+    known: dict[int, Found] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
     since: float = field(default_factory=time.monotonic)
 
@@ -71,7 +71,7 @@ class Ledger:
     def found(self, part: Part, news: Found) -> Found:
         """What a batch has found, as part of the job."""
         position = part.positions[news.position]
-        part.known[position] = news.certificate
+        part.known[position] = news
         if news.final:
             part.done.add(position)
             self.unanswered -= 1
@@ -81,11 +81,16 @@ class Ledger:
         """Whose turn it is in a batch, as part of the job."""
         return replace(news, positions=tuple(part.positions[k] for k in news.positions))
 
-    def failed(self, part: Part, why: str) -> Found | None:
-        """Ask again, alone, what had no answer; the second time, the failure is the answer."""
+    def failed(self, part: Part, why: str, hopeless: int | None = None) -> Found | None:
+        """Ask again, alone, what had no answer; the second time, the failure is the answer.
+
+        So it is at once for a query, by its position in the part, that would only fail again.
+        """
         left = [k for k, position in enumerate(part.positions) if position not in part.done]
         if part.again and left:
-            return self.given_up(part, 0, why)
+            hopeless = 0
+        answer = None if hopeless is None else self._given_up(part, hopeless, why)
+        left = [k for k in left if k != hopeless]
         if left:
             LOGGER.warning(
                 "%s failed, %s: asked again, one by one",
@@ -94,18 +99,18 @@ class Ledger:
                 extra={"positions": tuple(part.positions[k] for k in left)},
             )
         self._ask_alone(part)
-        return None
+        return answer
 
-    def given_up(self, part: Part, k: int, why: str) -> Found:
-        """The answer for a query that nothing more is heard of: what is known of it, if that is enough."""
+    def _given_up(self, part: Part, k: int, why: str) -> Found:
+        """The answer for a query that nothing more is heard of: what is known of it, if that is one."""
         known = part.known.get(part.positions[k])
-        if known is None or not known.closed_for_query:
-            return self.found(part, Found(k, self._error(part, k, why)))
-        position = part.positions[k]
-        LOGGER.warning(
-            "sample %d of the run has no certificate: %s", position, why, extra={"positions": (position,)}
-        )
-        return self.found(part, Found(k, known))
+        if known is not None and (known.answered or known.certificate.closed_for_query):
+            position = part.positions[k]
+            LOGGER.warning(
+                "sample %d of the run has no proof: %s", position, why, extra={"positions": (position,)}
+            )
+            return self.found(part, Found(k, known.certificate))
+        return self.found(part, Found(k, self._error(part, k, why)))
 
     def _ask_alone(self, part: Part) -> None:
         self.todo.extendleft(
@@ -120,7 +125,8 @@ class Ledger:
         known = part.known.get(part.positions[k])
         seconds = {"total": time.monotonic() - part.since}
         if known is not None:
-            return replace(known, error=why, proof=None, seconds=known.seconds | seconds)
+            found = known.certificate
+            return replace(found, error=why, proof=None, seconds=found.seconds | seconds)
         return Certificate(
             label=query.label,
             prediction=None if query.label is None else -1,

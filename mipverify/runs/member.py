@@ -10,14 +10,30 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 
-from mipverify.runs.messages import Logged, ToWorker, packed, receive
+from mipverify.runs.memory import resident
+from mipverify.runs.messages import Done, Failed, Logged, ToWorker, packed, receive
+from mipverify.verify.news import Working
 
 # Read by OpenMP, OpenBLAS, MKL and Accelerate when they are loaded.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 NEW_PROCESS_GROUP = 0x200 if sys.platform == "win32" else 0
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """What a worker is at.
+
+    Attributes:
+        work: which queries of its task, and how long it should take at most.
+        since: when it began, in seconds of the monotonic clock.
+    """
+
+    work: Working
+    since: float = field(default_factory=time.monotonic)
 
 
 class Member:
@@ -32,6 +48,7 @@ class Member:
     def __init__(self, setup: bytes, threads: int, events: SimpleQueue[tuple[Member, object | None]]) -> None:
         self.task: int | None = None
         self.ready = False
+        self.stretch: Stretch | None = None
         self._events = events
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "mipverify.runs.worker"],
@@ -61,6 +78,21 @@ class Member:
         except ValueError:
             return f"signal {-code}"
 
+    @property
+    def memory(self) -> int:
+        """Bytes that it occupies, with the solvers that it started."""
+        return resident(self._process.pid)
+
+    def kill(self) -> None:
+        """End it at once, with the solvers that it started."""
+        if sys.platform == "win32":
+            self._process.kill()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # it leads a group of its own
+        self.dismiss()
+        self._process.wait()
+
     def dismiss(self) -> None:
         """Close its stdin, which ends it."""
         if self._process.stdin is not None:
@@ -72,8 +104,7 @@ class Member:
         try:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
 
     def _write(self, content: bytes) -> None:
         stdin = self._process.stdin
@@ -100,7 +131,11 @@ class Member:
                     message = receive(stdout)
                     if isinstance(message, Logged):
                         self._log(message.record)
-                    else:
-                        self._events.put((self, message))
+                        continue
+                    if isinstance(message, Working):
+                        self.stretch = Stretch(message)  # noted when it arrives, not when somebody asks
+                    elif isinstance(message, Done | Failed):
+                        self.stretch = None
+                    self._events.put((self, message))
             except (EOFError, OSError):
                 self._events.put((self, None))

@@ -24,12 +24,14 @@ class Setup:
         options: how queries are answered.
         eps: the radius asked about; None to ask for the distance.
         log_level: below it, log records stay in the worker.
+        memory: bytes that the worker may occupy; None for all there is.
     """
 
     network: Network
     options: VerifyOptions
     eps: float | None
     log_level: int
+    memory: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +70,12 @@ class Failed:
     Attributes:
         error: what happened, in words.
         unsound: whether two claims contradict each other, which ends the run.
+        hopeless: position in the task of the query that it came from, if it would only do so again.
     """
 
     error: str
     unsound: bool = False
+    hopeless: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

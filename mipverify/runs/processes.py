@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mipverify.errors import QueryError
 from mipverify.runs.crew import ProcessCrew
 from mipverify.runs.executor import Job
 from mipverify.runs.ledger import Ledger
+from mipverify.runs.limits import Limits
+from mipverify.runs.memory import MEASURABLE
 from mipverify.runs.sharing import shared_out
 from mipverify.verify.news import News
 
@@ -23,9 +25,11 @@ class Processes:
 
     Attributes:
         workers: their number.
+        limits: what each of them may take.
     """
 
     workers: int = 1
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
@@ -38,13 +42,16 @@ class Processes:
         Raises:
             MipverifyError: also where workers cannot be started.
         """
+        self.limits.grace(job.options)
+        if self.limits.memory is not None and not MEASURABLE:
+            LOGGER.warning("the memory limit is not kept: this system does not tell what processes occupy")
         return self._run(job, Ledger(job))
 
     def _run(self, job: Job, ledger: Ledger) -> Generator[News]:
         cores, threads = available_cores(), job.options.threads
         if self.workers * threads > cores:
             LOGGER.warning("%d workers of %d threads each share %d cores", self.workers, threads, cores)
-        yield from shared_out(ledger, ProcessCrew(job, min(self.workers, len(ledger.todo))))
+        yield from shared_out(ledger, ProcessCrew(job, min(self.workers, len(ledger.todo)), self.limits))
 
 
 def available_cores() -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from mipverify.errors import SoundnessError
 from mipverify.runs.executor import Job
 from mipverify.runs.ledger import Ledger, Part
-from mipverify.verify.batch import answer_each
+from mipverify.verify.batch import answer_each, reason
 from mipverify.verify.engine import Engine
 from mipverify.verify.news import Found, News, relayed
 
@@ -30,13 +30,15 @@ def _batch_by_batch(engine: Engine, ledger: Ledger, eps: float | None) -> Genera
         part = ledger.take()
         try:
             yield from _answered(engine, ledger, part, eps)
+            continue
         except SoundnessError:
             raise
         except Exception as error:
             LOGGER.info("a batch failed", exc_info=True)
-            found = ledger.failed(part, f"{type(error).__name__}: {error}")
-            if found is not None:
-                yield found
+            why = reason(error)
+        found = ledger.failed(part, why)
+        if found is not None:
+            yield found
 
 
 def _answered(engine: Engine, ledger: Ledger, part: Part, eps: float | None) -> Generator[News]:

@@ -96,11 +96,11 @@ class _Sharing:
             case Failed(error=error, unsound=True):
                 raise SoundnessError(error)
             case Done():
-                why = "it was left without an answer"
-            case Failed(error=error):
-                why = error
+                why, hopeless = "it was left without an answer", None
+            case Failed(error=why, hopeless=hopeless):
+                pass
         del self._running[number]
-        return self._ledger.failed(part, why)
+        return self._ledger.failed(part, why, hopeless)
 
     def wind_up(self) -> Generator[News]:
         """Let the running batches end with what they know; a second Ctrl-C ends the waiting."""

@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 from mipverify.errors import InputError, SoundnessError
 from mipverify.runs.interrupts import raised_within
+from mipverify.runs.memory import limit_growth, memory_text, resident
 from mipverify.runs.messages import (
     Done,
     Failed,
@@ -68,6 +69,10 @@ class Worker:
         except InputError as error:
             self.send(Refused(str(error)))
             return
+        if setup.memory is not None and not limit_growth(setup.memory):
+            has, limit = memory_text(resident(os.getpid())), memory_text(setup.memory)
+            self.send(Refused(f"a worker needs {has} before it begins, more than its limit of {limit}"))
+            return
         self.send(Ready())
         while isinstance(task := self._inbox.get(), Task):
             self.send(self._work(engine, task, setup.eps))
@@ -79,7 +84,7 @@ class Worker:
             self._answers.flush()
 
     def _work(self, engine: Engine, task: Task, eps: float | None) -> Done | Failed:
-        from mipverify.verify.batch import answer_each
+        from mipverify.verify.batch import answer_each, reason
         from mipverify.verify.news import Working
 
         try:
@@ -92,7 +97,7 @@ class Worker:
             pass
         except Exception as error:
             logging.getLogger(__name__).info("a task failed", exc_info=True)
-            return Failed(f"{type(error).__name__}: {error}", unsound=isinstance(error, SoundnessError))
+            return Failed(reason(error), unsound=isinstance(error, SoundnessError))
         return Done()
 
     def _listen(self) -> None:
@@ -100,11 +105,18 @@ class Worker:
             try:
                 message = receive(self._tasks)
             except (EOFError, OSError):
-                os._exit(0)
+                _end()
             if isinstance(message, Interrupt):
                 _thread.interrupt_main()
             else:
                 self._inbox.put(message)
+
+
+def _end() -> None:
+    """End this process, whatever it is doing, and the solvers that it started."""
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
 
 
 class _Forward(logging.handlers.QueueHandler):

@@ -113,7 +113,7 @@ def _steps(engine: Engine, cases: list[Case], queries: Sequence[Query], eps: flo
                 yield Working(tuple(number[case] for case in those), shared_deadline(those).seconds)
             case Over(case=case):
                 if may_be_proven(engine, case):
-                    yield Found(number[case], case.certificate(), final=False)
+                    yield Found(number[case], case.certificate(), final=False, answered=True)
                     yield Working((number[case],), 2 * proof_limit(engine, case))
                     add_proof(engine, case)
                 yield Found(number[case], case.certificate())
@@ -167,15 +167,25 @@ def _climb(engine: Engine, cases: Sequence[Case], ladder: Ladder) -> Iterator[Ov
             if isinstance(step, Over):
                 rest.remove(step.case)
             yield step
+        return
     except SoundnessError:
         raise
     except Exception as error:
-        if len(todo) > 1:
-            for case in rest:
-                yield from _climb(engine, [case], ladder)
-        elif rest:
-            todo[0].error = f"{type(error).__name__}: {error}"
-            yield Over(todo[0])
+        why = reason(error)
+    # The exception is forgotten by now: all that its frames held would be missing in what follows.
+    if len(todo) > 1:
+        for case in rest:
+            yield from _climb(engine, [case], ladder)
+    elif rest:
+        todo[0].error = why
+        yield Over(todo[0])
+
+
+def reason(error: Exception) -> str:
+    """What kept a sample from an answer, in a line."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    return f"{type(error).__name__}: {error}"
 
 
 def _begin(engine: Engine, queries: Sequence[Query], eps: float | None) -> list[Case]:

@@ -36,12 +36,14 @@ class Found:
         certificate: sound at any time; `final` ones are answers.
         final: whether nothing more will come; there is one final one a query.
         interrupted: whether an interrupt cut the work short, so that more time might say more.
+        answered: whether only a proof might be added.
     """
 
     position: int
     certificate: Certificate
     final: bool = True
     interrupted: bool = False
+    answered: bool = False
 
 
 @dataclass(frozen=True)

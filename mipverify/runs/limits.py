@@ -1,0 +1,47 @@
+"""Hard limits of a worker: beyond them it is ended, and its sample is an error."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from mipverify.errors import QueryError
+from mipverify.verify.options import VerifyOptions
+
+GRACE_SECONDS, GRACE_SHARE = 60.0, 0.5
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a worker may take.
+
+    Attributes:
+        seconds: a sample may take, at least its time limit; None for a minute more than that, or half as much
+            again if this is longer.
+        memory: bytes that a worker may occupy; None for all there is.
+    """
+
+    seconds: float | None = None
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse limits that make no sense."""
+        if self.seconds is not None and not self.seconds > 0:
+            raise QueryError(f"the hard limit must be positive, got {self.seconds} s")
+        if self.memory is not None and self.memory <= 0:
+            raise QueryError(f"the memory limit must be positive, got {self.memory} bytes")
+
+    def grace(self, options: VerifyOptions) -> float:
+        """Seconds beyond the time limit after which a worker is ended.
+
+        Raises:
+            QueryError: there are none.
+        """
+        if self.seconds is None:
+            return max(GRACE_SECONDS, GRACE_SHARE * options.time_limit)
+        if self.seconds < options.time_limit or not math.isfinite(self.seconds):
+            raise QueryError(
+                f"the hard limit must be finite and at least the time limit of {options.time_limit:g} s, "
+                f"got {self.seconds:g} s"
+            )
+        return self.seconds - options.time_limit
