@@ -11,7 +11,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 PAGE = "reference/command-line.md"
-PLAIN = "Other options"
+ARGUMENT, PLAIN = "Argument", "Option"
 INTRODUCTION = """\
 # Command line
 
@@ -50,11 +50,10 @@ def _options(parameters: list[Any]) -> Iterator[str]:
     panels: dict[str, list[Any]] = {}
     for parameter in parameters:
         if not parameter.hidden:
-            panels.setdefault(parameter.rich_help_panel or PLAIN, []).append(parameter)
-    for panel in sorted(panels, key=lambda name: name == PLAIN):
-        # Alone, such a group needs no name.
-        head = "Argument or option" if panel == PLAIN else panel
-        yield f"\n| {head} | |\n| --- | --- |"
+            plain = ARGUMENT if parameter.param_type_name == "argument" else PLAIN
+            panels.setdefault(parameter.rich_help_panel or plain, []).append(parameter)
+    for panel in sorted(panels, key=lambda name: (name != ARGUMENT, name == PLAIN)):
+        yield f"\n| {panel} | |\n| --- | --- |"
         yield from (f"| {_names(p)} | {_meaning(p)} |" for p in panels[panel])
 
 
@@ -80,7 +79,7 @@ def _meaning(parameter: Any) -> str:
 def _escaped(text: str) -> str:
     """The text with what Markdown would take for markup escaped, outside of code."""
     parts = text.split("`")
-    plain = [re.sub(r"([*_<|\[\]])", r"\\\1", part) for part in parts[::2]]
+    plain = [re.sub(r"([*_|\[\]])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2]]
     return "`".join(
         piece for pair in zip(plain, [*parts[1::2], None], strict=True) for piece in pair if piece is not None
     )
