@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,7 @@ from typing import Any
 from mipverify.certificate.check import ArithmeticChoice, Verdict, check
 from mipverify.certificate.format import CertificateError, read_certificate
 from mipverify.certificate.record_claims import CHECKED_PROOF, Asked, compare
-
-RECORDS = "records.jsonl"
-MOST_LINE = 1 << 24  # bytes of a record
+from mipverify.store.reading import read_store
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,17 +54,15 @@ def check_run(
         arithmetic: how sums are formed.
 
     Raises:
-        CertificateError: the records cannot be read.
+        StoreError: the run cannot be read.
+        CertificateError: a record is about another sample than it says.
         OSError: a file cannot be read.
     """
-    with (folder / RECORDS).open("rb") as lines:
-        while line := lines.readline(MOST_LINE):
-            try:
-                record = json.loads(line)
-                index = int(record["index"])
-            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-                raise CertificateError(f"{folder / RECORDS} holds a line that is no record") from None
-            yield _check_record(record, index, folder, network, asked, arithmetic)
+    for stored in read_store(folder).records:
+        record, index = stored.values, stored.index
+        if type(record.get("index")) is not int or record["index"] != index:
+            raise CertificateError(f"{folder} holds no record of sample {index} under that number")
+        yield _check_record(record, index, folder, network, asked, arithmetic)
 
 
 def _check_record(

@@ -89,6 +89,7 @@ class SampleArguments:
     attack_steps: cli.StepsOption = cli.DEFAULTS.attack_steps
     batch_size: cli.BatchOption = cli.DEFAULTS.batch_size
     out: cli.OutOption = None
+    resume: cli.ResumeOption = False
     json: cli.JsonOption = False
     profile: cli.ProfileOption = False
     proof: cli.ProofOption = "auto"

@@ -12,7 +12,8 @@ import typer
 
 from mipverify.cli import options as cli
 from mipverify.cli.exit_codes import ExitCode
-from mipverify.errors import InputError
+from mipverify.errors import InputError, StoreError
+from mipverify.store.reading import read_manifest
 
 if TYPE_CHECKING:
     from mipverify.certificate.check import ArithmeticChoice, Verdict
@@ -81,10 +82,9 @@ def _one(target: Path, network: Path | None, choice: ArithmeticChoice, as_json: 
 
 def _network_of(run: Path) -> Path:
     """The network file that a run names."""
-    manifest = run / "run.json"
     try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))["network"]["file"]
-    except (OSError, ValueError, KeyError, TypeError):
+        found = read_manifest(run)["network"]["file"]
+    except (StoreError, KeyError, TypeError):
         raise InputError(f"{run} does not name its network: give it with --network FILE") from None
     if not isinstance(found, str) or not Path(found).exists():
         raise InputError(f"the network {found} of {run} is not there: give it with --network FILE")
@@ -95,8 +95,9 @@ def _run(run: Path, network: Path | None, choice: ArithmeticChoice, as_json: boo
     from mipverify.certificate.record_claims import Asked
     from mipverify.certificate.run_check import check_run
 
+    manifest = read_manifest(run)
     named = network or _network_of(run)
-    asked = Asked(_inputs(run), _domain(run), _question(run), _normalisation(run))
+    asked = Asked(_inputs(manifest), _domain(manifest), _question(manifest), _normalisation(manifest))
     if asked.inputs is None:
         typer.echo("note: the data of the run cannot be read: inputs are not compared with it", err=True)
     if asked.domain is None:
@@ -121,13 +122,12 @@ def _run(run: Path, network: Path | None, choice: ArithmeticChoice, as_json: boo
     return not any(record.rejected for record in found)
 
 
-def _inputs(run: Path) -> Float64Array | None:
+def _inputs(manifest: dict[str, Any]) -> Float64Array | None:
     """The samples of the data that the run was about, [samples, n]; None where they cannot be had."""
     from mipverify.frontend.datasets import load_dataset
     from mipverify.frontend.layout import flat_inputs
 
     try:
-        manifest = json.loads((run / "run.json").read_text(encoding="utf-8"))
         shape = tuple(int(size) for size in manifest["network"]["input_shape"])
         source = manifest["data"]["argument"]
         size = 1
@@ -138,34 +138,34 @@ def _inputs(run: Path) -> Float64Array | None:
         return None
 
 
-def _domain(run: Path) -> tuple[float, float] | None:
+def _domain(manifest: dict[str, Any]) -> tuple[float, float] | None:
     """The range of every input; None where the question narrows it sample by sample, or does not say."""
     try:
-        question = json.loads((run / "run.json").read_text(encoding="utf-8"))["question"]
+        question = manifest["question"]
         if question["region"] is not None:
             return None
         low, high = question["domain"] or ("-inf", "inf")
         return float(low), float(high)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
-def _question(run: Path) -> dict[str, Any] | None:
+def _question(manifest: dict[str, Any]) -> dict[str, Any] | None:
     """What is the same for all samples; None where the run does not say."""
     try:
-        question = json.loads((run / "run.json").read_text(encoding="utf-8"))["question"]
+        question = manifest["question"]
         eps = {"eps": question["eps"]} if question["region"] is None else {}
         return {"norm": question["norm"], "criterion": dict(question["criterion"]), **eps}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
-def _normalisation(run: Path) -> str | None:
+def _normalisation(manifest: dict[str, Any]) -> str | None:
     """The digest of the mean and standard deviation of the run; None where it does not say."""
     try:
-        digest = json.loads((run / "run.json").read_text(encoding="utf-8"))["network"]["normalisation"]
+        digest = manifest["network"]["normalisation"]
         return str(digest)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 

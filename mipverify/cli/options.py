@@ -323,9 +323,17 @@ OutOption = Annotated[
     typer.Option(
         "--out",
         metavar="DIR",
-        help="New folder for records.jsonl and the counterexamples, written sample by sample.",
+        help="Folder of the run: its store, counterexamples and certificates, written sample by sample.",
         rich_help_panel=OUTPUT,
         show_default=False,
+    ),
+]
+ResumeOption = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the run that --out names: ask what has no answer yet, or failed.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 JsonOption = Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,16 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def only(self, kept: NDArray[np.int64]) -> Samples:
+        """Some of them, by their positions."""
+        return replace(
+            self,
+            indices=tuple(self.indices[position] for position in kept),
+            points=self.points[kept],
+            labels=None if self.labels is None else self.labels[kept],
+            region=self.region.only(kept),
+        )
 
 
 def choose_samples(
@@ -155,11 +165,4 @@ def _without_own_target(samples: Samples, question: Question, terminal: Terminal
         terminal.note(
             f"{len(samples) - len(kept)} samples left out: their label {targets[0]} is the only target"
         )
-    return Samples(
-        samples.dataset,
-        tuple(samples.indices[i] for i in kept),
-        samples.points[kept],
-        samples.labels[kept],
-        samples.labelled,
-        samples.region.only(kept),
-    )
+    return samples.only(kept)

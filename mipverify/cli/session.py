@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mipverify import __version__
 from mipverify.cli import parsing
 from mipverify.cli.answers import answers
@@ -20,14 +22,15 @@ from mipverify.cli.interrupts import held_back
 from mipverify.cli.lines import Lines
 from mipverify.cli.numerals import seconds_text
 from mipverify.cli.profile_lines import profile_lines
-from mipverify.cli.run_folder import RunFolder
+from mipverify.cli.run_output import RunOutput, domain_of, json_number, normalisation_of, query_name
 from mipverify.cli.samples import Samples, choose_samples
 from mipverify.cli.table import summary_lines
 from mipverify.cli.watch import Watch
-from mipverify.errors import InputError, SoundnessError
+from mipverify.errors import InputError, QueryError, SoundnessError, StoreError
 from mipverify.frontend.network import load_network
 from mipverify.runs.interrupts import raised_within
 from mipverify.solvers.registry import check_solver
+from mipverify.store.writing import refuse_what_is_there
 from mipverify.verify.certificate import Certificate
 from mipverify.verify.news import Found
 from mipverify.verify.options import VerifyOptions
@@ -43,7 +46,10 @@ LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Session:
-    """Everything that is settled before the first sample; `records` grows as samples finish."""
+    """Everything that is settled before the first sample; `records` grows as samples finish.
+
+    A run that is resumed has the records that stand from the start.
+    """
 
     terminal: Terminal
     network: Network
@@ -51,12 +57,18 @@ class Session:
     question: Question
     options: VerifyOptions
     workers: int | Executor
-    folder: RunFolder | None
+    output: RunOutput | None
     json: bool
     fail_on: FailOn
     file: str
     data: str | None
     records: list[Record] = field(default_factory=list)
+
+    def missing(self) -> Samples:
+        """The samples without a record."""
+        known = {record.index for record in self.records}
+        kept = [place for place, index in enumerate(self.samples.indices) if index not in known]
+        return self.samples if len(kept) == len(self.samples) else self.samples.only(np.array(kept, np.int64))
 
 
 def run(arguments: SampleArguments, question: Question, options: VerifyOptions) -> ExitCode:
@@ -68,9 +80,12 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
     terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
     fail_on = FailOn.parse(arguments.fail_on)
     check_solver(options.solver)  # an unknown one is refused now, not at the first hard sample
+    folder = _folder(arguments)
     network = open_network(arguments, terminal)
     samples = choose_samples(network, arguments, question, terminal)
-    folder = RunFolder(Path(arguments.out)) if arguments.out is not None else None
+    output = None
+    if folder is not None:
+        output = RunOutput(folder, network, samples, question, options, resume=arguments.resume)
     session = Session(
         terminal,
         network,
@@ -78,16 +93,38 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
         question,
         options,
         arguments.executor(),
-        folder,
+        output,
         arguments.json,
         fail_on,
         str(Path(arguments.network).resolve()),
         arguments.data,
     )
-    with closing(folder) if folder else nullcontext():
-        if folder:
-            folder.write_manifest(_manifest(session))
+    with closing(output) if output else nullcontext():
+        if output:
+            _begin(session, output)
         return _answer_all(session)
+
+
+def _folder(arguments: SampleArguments) -> Path | None:
+    """Where the run belongs, refused before any work is done if it cannot."""
+    if arguments.out is None:
+        if arguments.resume:
+            raise QueryError("which run is to be resumed? Name its folder with --out")
+        return None
+    folder = Path(arguments.out)
+    refuse_what_is_there(folder, resume=arguments.resume)
+    return folder
+
+
+def _begin(session: Session, output: RunOutput) -> None:
+    """Note the command in its run, and take over what is answered already."""
+    output.begin(_manifest(session))
+    known = output.answered()
+    session.records.extend(known[index] for index in session.samples.indices if index in known)
+    if output.resumed:
+        session.terminal.note(
+            f"run: {len(known)} of {len(session.samples)} samples are answered, the others are asked now"
+        )
 
 
 def open_network(arguments: SampleArguments, terminal: Terminal) -> Network:
@@ -111,36 +148,39 @@ def open_network(arguments: SampleArguments, terminal: Terminal) -> Network:
 def _answer_all(session: Session) -> ExitCode:
     """Take the answers as they come; whatever stops the run, what is finished is saved and summed up."""
     stopped: ExitCode | None = None
-    refused = False
+    refused = lost = False
     try:
-        watch = _watch(session)
-        with session.terminal.watched(watch):
-            _take_answers(session, watch)
+        if asked := session.missing():
+            watch = _watch(session, asked)
+            with session.terminal.watched(watch):
+                _take_answers(session, asked, watch)
     except KeyboardInterrupt:
         session.terminal.aside("interrupted")
         stopped = ExitCode.INTERRUPTED
     except SoundnessError as error:
         session.terminal.aside(f"soundness alarm: {error}")
         stopped = ExitCode.UNSOUND
+    except StoreError:
+        lost = True
+        raise
     except InputError:
         refused = not session.records
         raise
     finally:
         with held_back():
             if not refused:
-                _sum_up(session)
-            elif session.folder:
-                session.folder.discard()
+                _sum_up(session, None if lost else session.output)
+            elif session.output:
+                session.output.discard()
     return stopped or exit_code(summarise(session.records), session.fail_on)
 
 
-def _watch(session: Session) -> Watch:
-    board = Board(len(session.samples))
-    return Watch(board, session.samples.indices, distance=session.question.eps is None)
+def _watch(session: Session, asked: Samples) -> Watch:
+    return Watch(Board(len(asked)), asked.indices, distance=session.question.eps is None)
 
 
-def _take_answers(session: Session, watch: Watch) -> None:
-    found = answers(session.network, session.samples, session.question, session.options, session.workers)
+def _take_answers(session: Session, asked: Samples, watch: Watch) -> None:
+    found = answers(session.network, asked, session.question, session.options, session.workers)
     lines = Lines(session.terminal, json=session.json)
     try:
         with raised_within(found) as items:
@@ -151,10 +191,10 @@ def _take_answers(session: Session, watch: Watch) -> None:
                 if not news.final:
                     watch.board.heard(news.position, news.certificate)
                     continue
-                record = _record(session, news.position, news.certificate)
+                record = _record(session, asked, news.position, news.certificate)
                 LOGGER.info("sample %d: %s", record.index, _effort(record))
-                if session.folder:
-                    session.folder.append(record)
+                if session.output:
+                    session.output.put(record, unfinished=news.interrupted)
                 session.records.append(record)
                 watch.board.finished(news.position, record)
                 lines.add(news.position, record)
@@ -177,25 +217,14 @@ def _effort(record: Record) -> str:
     return "; ".join([stages, *counts])
 
 
-def _record(session: Session, position: int, answer: Certificate) -> Record:
-    index = session.samples.indices[position]
-    file = None
-    if session.folder and answer.witness is not None:
-        shape = session.network.graph.input_shape
-        file = session.folder.save_witness(index, answer.witness.point, shape)
-        session.folder.save_input(index, session.samples.points[position], shape)
-    proof = session.folder.save_certificate(index, answer.proof) if session.folder and answer.proof else None
-    return record_of(
-        answer,
-        index,
-        session.samples.points[position],
-        counterexample_file=file,
-        certificate_file=proof,
-        region=session.question.region.given() or None,
-    )
+def _record(session: Session, asked: Samples, position: int, answer: Certificate) -> Record:
+    index, x = asked.indices[position], asked.points[position]
+    if session.output:
+        return session.output.save(answer, index, x)
+    return record_of(answer, index, x, region=session.question.region.given() or None)
 
 
-def _sum_up(session: Session) -> None:
+def _sum_up(session: Session, output: RunOutput | None) -> None:
     summary = summarise(session.records)
     lines = summary_lines(
         summary,
@@ -204,15 +233,14 @@ def _sum_up(session: Session) -> None:
         labelled=session.samples.labelled,
         classes=session.question.criterion.output is None,
     )
-    if session.folder:
+    if output:
         share = summary.certified_accuracy if session.question.eps is not None else None
-        session.folder.write_summary(
+        output.end(
             asdict(summary)
             | {
                 "planned": len(session.samples),
                 "clean_accuracy": summary.clean_accuracy if session.samples.labelled else None,
                 "certified_accuracy": share,
-                "ended": utc_now(),
             }
         )
     if session.options.profile and session.records:
@@ -224,22 +252,19 @@ def _sum_up(session: Session) -> None:
 
 
 def _manifest(session: Session) -> dict[str, object]:
-    from mipverify.certificate.record_claims import normalisation_digest
-
     network, data, question = session.network, session.samples.dataset, session.question
-    given = network.normalization
     return {
         "mipverify": __version__,
         "command": command_line(),
         "environment": environment(),
         "started": utc_now(),
-        "query": "distance" if question.eps is None else "certify",
+        "query": query_name(question),
         "network": {
             "name": network.name,
             "digest": network.digest,
             "file": session.file,
             "input_shape": network.graph.input_shape,
-            "normalisation": "" if given is None else normalisation_digest(given.mean, given.std),
+            "normalisation": normalisation_of(network),
         },
         "data": {
             "name": data.name,
@@ -254,9 +279,9 @@ def _manifest(session: Session) -> dict[str, object]:
             "norm": question.norm.value,
             "eps": _finite(question.eps),
             "region": question.region.given() or None,
-            "radius": _json_number(question.radius),
+            "radius": json_number(question.radius),
             "criterion": question.criterion.values(),
-            "domain": None if question.domain is None else [_json_number(side) for side in question.domain],
+            "domain": domain_of(question),
         },
         "options": asdict(session.options),
     }
@@ -265,7 +290,3 @@ def _manifest(session: Session) -> dict[str, object]:
 def _finite(eps: float | None) -> float | None:
     """The radius asked about, if there is one: all of a region has its own for each sample."""
     return None if eps is None or eps == float("inf") else eps
-
-
-def _json_number(value: float) -> float | str:
-    return value if abs(value) != float("inf") else str(value)

@@ -83,6 +83,10 @@ def universal(arguments: UniversalArguments) -> None:
         raise QueryError(
             "a universal perturbation takes no mask, box, radii or parameters: leave these options out"
         )
+    if arguments.resume:
+        raise QueryError(
+            "a universal perturbation is one answer, which cannot be resumed: leave out --resume"
+        )
     eps = None if arguments.eps is None else parsing.radius(arguments.eps, "--eps")
     question = replace(arguments.question(), eps=eps, radius=parsing.reach(arguments.radius, "--radius"))
     options = replace(arguments.verify_options(), gap=arguments.gap)

@@ -123,8 +123,9 @@ def _notes(run: RunData) -> list[str]:
     notes = []
     if len(run.samples) < run.planned or not run.summary:
         notes.append(f"The run is not complete: {_samples(run)} samples have a record.")
-    if run.truncated:
-        notes.append("The last record was cut off, as by a crash, and is left out.")
+    again = len(set(run.unfinished) & {sample.index for sample in run.samples})
+    if again:
+        notes.append(f"Failed or cut short, and asked again by --resume: {again} samples.")
     if not run.manifest.get("labelled", True):
         notes.append("Without labels: the class to keep is what the network predicts, or none plays a role.")
     indices = [sample.index for sample in run.samples]

@@ -1,9 +1,9 @@
-"""A run as a report needs it: the only place that knows the files of a run's folder."""
+"""A run as a report needs it: its records as numbers, checked one by one."""
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mipverify.errors import InputError
+from mipverify.store.reading import StoredRun, read_store
+from mipverify.store.schema import INPUTS
 
-RECORDS, MANIFEST, SUMMARY, UNIVERSAL = "records.jsonl", "run.json", "summary.json", "universal.json"
-INPUTS = "inputs"
 STATUSES = ("verified", "falsified", "unknown", "misclassified", "error")
 NO_EVIDENCE = "none"
 
@@ -108,9 +108,9 @@ class RunData:
         path: of the run.
         name: last part of the path.
         manifest: what was asked, of which network and data.
-        summary: written at the end; empty for a run that is still going on, or was killed.
+        summary: counts of the last command and when it `ended`; empty while it runs, or if it was killed.
         samples: in the order of their index.
-        truncated: whether the last record was cut off by a crash.
+        unfinished: indices of samples that a resumed run asks for: without answer, failed, or cut short.
     """
 
     path: Path
@@ -118,7 +118,7 @@ class RunData:
     manifest: dict[str, Any]
     summary: dict[str, Any]
     samples: tuple[Sample, ...]
-    truncated: bool = False
+    unfinished: tuple[int, ...] = ()
 
     @property
     def norm(self) -> str:
@@ -160,57 +160,36 @@ def read_run(path: Path) -> RunData:
     """Read the run in folder `path`.
 
     Raises:
-        InputError: there is no such run, it has no records, or they are not those of a run.
+        InputError: there is no such run, it has no records, or they are not those of a run (`StoreError` for
+            what is wrong with its file).
     """
-    if not path.exists():
-        raise InputError(f"no such run: {path}: give the folder that --out named")
-    if (path / UNIVERSAL).exists() and not (path / RECORDS).exists():
-        raise InputError(f"{path} is the answer of `mipverify universal`: reports are about runs of samples")
-    if not (path / RECORDS).is_file() or not (path / MANIFEST).is_file():
-        raise InputError(f"{path} is not a run: it lacks {RECORDS} or {MANIFEST}; give the folder of --out")
-    samples, truncated = _records(path)
-    if not samples:
+    stored = read_store(path)
+    if not stored.records:
         raise InputError(f"{path} holds no records yet: there is nothing to report")
     return RunData(
         path=path,
         name=path.resolve().name or str(path),
-        manifest=_json(path / MANIFEST),
-        summary=_json(path / SUMMARY) if (path / SUMMARY).is_file() else {},
-        samples=tuple(sorted(samples, key=lambda sample: sample.index)),
-        truncated=truncated,
+        manifest=stored.manifest,
+        summary=_summary(stored),
+        samples=tuple(sorted(_samples(path, stored), key=lambda sample: sample.index)),
+        unfinished=stored.missing,
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): is it the folder of a run?") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} is not what a run writes: an object is expected")
-    return content
+def _summary(stored: StoredRun) -> dict[str, Any]:
+    last = stored.starts[-1] if stored.starts else None
+    return {} if last is None or last.summary is None else last.summary | {"ended": last.ended}
 
 
-def _records(run: Path) -> tuple[list[Sample], bool]:
-    try:
-        lines = (run / RECORDS).read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError as error:
-        raise InputError(f"{run / RECORDS} cannot be read: {error.strerror}") from error
-    samples: list[Sample] = []
-    last = len(lines) - 1
-    for number, line in enumerate(lines):
-        if not line.strip():
-            continue
+def _samples(run: Path, stored: StoredRun) -> Iterator[Sample]:
+    for record in stored.records:
         try:
-            samples.append(_sample(run, json.loads(line)))
+            yield _sample(run, record.values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if number == last:  # no line end: a crash cut it off
-                return samples, True
             raise InputError(
-                f"{run / RECORDS}, line {number + 1}: not the record of a sample "
-                f"({type(error).__name__}: {error})"
+                f"{run} holds something else than a record for sample {record.index} "
+                f"({type(error).__name__}: {error}): was it changed by another program?"
             ) from error
-    return samples, False
 
 
 def _sample(run: Path, record: dict[str, Any]) -> Sample:

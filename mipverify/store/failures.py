@@ -18,6 +18,8 @@ def told(path: Path) -> Iterator[None]:
     """Turn what the system or SQLite reports about the run in folder `path` into a StoreError."""
     try:
         yield
+    except (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.IntegrityError):
+        raise  # a defect here, not there
     except sqlite3.Error as error:
         raise StoreError(_database_line(path, error)) from error
     except OSError as error:

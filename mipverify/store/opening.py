@@ -41,11 +41,13 @@ def old_format(folder: Path) -> str:
 def open_to_write(file: Path) -> sqlite3.Connection:
     """A connection whose commits survive a crash of the machine; readers may read meanwhile.
 
+    Threads may use it one after the other.
+
     Raises:
         sqlite3.Error: it cannot be opened, or is no database that is whole.
         StoreError: it is the database of something else, or of another version.
     """
-    connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         check_identity(connection, file)
         (state,) = connection.execute("PRAGMA quick_check(1)").fetchone()

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 Settings = Mapping[str, object]
 
 MIXED = "mixed"  # a setting: the names of those in which merged runs differed
-LONGEST = 60  # characters of a value in a message
+HEAD, TAIL = 16, 20  # characters of a long value in a message
 
 
 def differences(old: Settings, new: Settings) -> dict[str, tuple[object, object]]:
     """The settings that are not the same, as pairs (old, new); None where one side lacks it."""
-    names = [*old, *(name for name in new if name not in old)]
+    names = [*new, *(name for name in old if name not in new)]
     return {name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)}
 
 
@@ -29,4 +29,4 @@ def as_stored(settings: Settings) -> dict[str, object]:
 
 def _text(value: object) -> str:
     text = "none" if value is None else value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 4 :]}"
+    return text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}…{text[-TAIL:]}"

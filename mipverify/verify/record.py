@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from mipverify.problem.criterion import Criterion
 from mipverify.problem.norm import Norm
 from mipverify.problem.witness import Witness
 from mipverify.verify.certificate import Certificate, Evidence, Status
-from mipverify.verify.profile import Profile
+from mipverify.verify.profile import LayerProfile, Profile
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,23 @@ def record_of(
         profile=certificate.profile,
         region=region,
     )
+
+
+def record_from(values: Mapping[str, Any]) -> Record:
+    """The record that `as_dict` gave these values, as they come back from JSON.
+
+    Raises:
+        TypeError: they are not those of a record.
+        KeyError: likewise.
+    """
+    found, profile = values.get("counterexample"), values.get("profile")
+    if found is not None:
+        outputs = found.get("outputs")
+        found = CounterexampleRecord(**found | {"outputs": None if outputs is None else tuple(outputs)})
+    if profile is not None:
+        layers = tuple(LayerProfile(**layer) for layer in profile["layers"])
+        profile = Profile(**profile | {"layers": layers})
+    return Record(**{**values, "counterexample": found, "profile": profile})
 
 
 def error_record(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import onnxruntime
 import pytest
 
 import mipverify
+from tests import stored
 from tests.cli.conftest import CONV, MLP, Invoke, json_lines
 from tests.verify.test_record import KEYS
 
@@ -57,7 +57,7 @@ def test_stored_counterexamples_fool_the_network_itself(
     result = invoke("certify", CONV, "--eps", "0.3", "-n", "4", "--out", out)
     assert result.exit_code == 1
     session = onnxruntime.InferenceSession(CONV, providers=["CPUExecutionProvider"])
-    records = json_lines((out / "records.jsonl").read_text())
+    records = stored.records(out)
     refuted = [record for record in records if record["status"] == "falsified"]
     assert refuted
     for record in refuted:
@@ -78,7 +78,7 @@ def test_stored_counterexamples_fool_the_network_itself(
 def test_the_run_folder_says_what_was_asked_and_found(invoke: Invoke, tmp_path: Path) -> None:
     out = tmp_path / "run"
     invoke("certify", MLP, "--eps", "0.01", "--index", "5,2,9-11", "--out", out, "--seed", "3")
-    manifest = json.loads((out / "run.json").read_text())
+    manifest = stored.manifest(out)
     assert manifest["indices"] == [5, 2, 9, 10, 11]
     assert manifest["question"] == {
         "norm": "linf",
@@ -90,9 +90,9 @@ def test_the_run_folder_says_what_was_asked_and_found(invoke: Invoke, tmp_path: 
     }
     assert manifest["network"]["digest"] == mipverify.load(MLP).digest
     assert manifest["options"]["seed"] == 3
-    records = json_lines((out / "records.jsonl").read_text())
+    records = stored.records(out)
     assert [record["index"] for record in records] == [5, 2, 9, 10, 11]
-    summary = json.loads((out / "summary.json").read_text())
+    summary = stored.summary(out)
     assert summary["total"] == summary["planned"] == 5
     assert summary["verified"] == sum(record["status"] == "verified" for record in records)
 
@@ -102,7 +102,7 @@ def test_an_old_run_folder_is_refused(invoke: Invoke, tmp_path: Path) -> None:
     again = invoke("certify", MLP, "--eps", "0.01", "-n", "1", "--out", tmp_path)
     assert again.exit_code == 2
     assert again.stderr.splitlines()[-1].startswith("error: ")
-    assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 1
+    assert len(stored.records(tmp_path)) == 1
 
 
 def test_plain_text_has_a_line_a_sample_and_a_summary(invoke: Invoke) -> None:
@@ -245,11 +245,11 @@ def test_conditions_on_outputs_need_no_labels(
     assert fails.exit_code == 1
     assert "accuracy" not in fails.output
     assert "becomes" not in fails.output
-    [first, *_] = json_lines((tmp_path / "run" / "records.jsonl").read_text())
+    [first, *_] = stored.records(tmp_path / "run")
     assert (first["status"], first["upper_bound"], first["target"]) == ("falsified", 0.0, None)
     assert first["counterexample"]["prediction"] is None
     assert len(first["counterexample"]["outputs"]) == 10
-    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    manifest = stored.manifest(tmp_path / "run")
     assert manifest["question"]["criterion"] == {"output": "y0 >= 1 and y0 <= -1"}
     assert manifest["labelled"] is False
 

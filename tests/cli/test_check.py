@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from mipverify.certificate.format import CertificateFile, read_certificate, write_certificate
 from mipverify.cli.main import app
 from tests.cli.conftest import CONV, MLP, Invoke
+from tests.stored import change, change_manifest, records
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +30,6 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(honest: Path, tmp_path: Path) -> Path:
     """A copy that may be changed."""
     return Path(shutil.copytree(honest, tmp_path / "run"))
-
-
-def records(run: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
-
-
-def change(run: Path, index: int, **values: object) -> None:
-    changed = [r | values if r["index"] == index else r for r in records(run)]
-    (run / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in changed))
 
 
 def first(run: Path, status: str) -> dict[str, object]:
@@ -102,9 +95,7 @@ def test_records_that_say_more_than_their_certificates(
 
 def test_verified_within_more_than_the_certificate_shows(run: Path, invoke: Invoke) -> None:
     """A record without any lower bound, in a run that asks for more."""
-    manifest = json.loads((run / "run.json").read_text())
-    manifest["question"]["eps"] = 0.2
-    (run / "run.json").write_text(json.dumps(manifest))
+    change_manifest(run, "question", eps=0.2)
     for record in records(run):
         change(run, int(str(record["index"])), eps=0.2, lower_bound=None)
     result = invoke("check", run)
@@ -144,17 +135,16 @@ def test_offsets_that_differ(run: Path, invoke: Invoke) -> None:
     assert "every other class" in invoke("check", run).output
 
 
-def test_a_line_without_an_index(run: Path, invoke: Invoke) -> None:
-    (run / "records.jsonl").write_text('{"index": Infinity}')
+@pytest.mark.parametrize("index", [math.inf, 7, None, "0"])
+def test_a_record_of_another_sample(run: Path, invoke: Invoke, index: object) -> None:
+    change(run, 0, index=index)
     result = invoke("check", run)
     assert result.exit_code == 2
     assert "no record" in result.output
 
 
 def test_certificates_about_less_than_the_domain(run: Path, invoke: Invoke) -> None:
-    manifest = json.loads((run / "run.json").read_text())
-    manifest["question"]["domain"] = [-1.0, 1.0]
-    (run / "run.json").write_text(json.dumps(manifest))
+    change_manifest(run, "question", domain=[-1.0, 1.0])
     result = invoke("check", run)
     assert result.exit_code == 1
     assert "smaller domain" in result.output
@@ -205,7 +195,7 @@ def test_bad_input(run: Path, invoke: Invoke, tmp_path: Path) -> None:
         ((path, "--arithmetic", "quantum"), "choose auto"),
         ((path, "--network", tmp_path / "none.onnx"), "cannot be read"),
         ((tmp_path / "none",), "--network"),
-        ((tmp_path,), "--network"),
+        ((tmp_path,), "is not a run"),
     ):
         result = invoke("check", *arguments)
         assert result.exit_code == 2, result.output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from mipverify.problem.query import Query
 from mipverify.runs import serial
 from mipverify.verify.engine import Engine
 from mipverify.verify.news import Found, News
+from tests import stored
 from tests.cli.conftest import MLP, Invoke, json_lines, start
 
 
@@ -29,11 +29,11 @@ def test_ctrl_c_saves_what_is_finished(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     assert "interrupted" in errors
     printed = json_lines(first + rest)
-    saved = json_lines((out / "records.jsonl").read_text())
+    saved = stored.records(out)
     assert saved == printed
     assert [record["index"] for record in saved] == list(range(len(saved)))
     assert 1 <= len(saved) < 360
-    assert json.loads((out / "summary.json").read_text())["total"] == len(saved)
+    assert stored.summary(out)["total"] == len(saved)
     assert f"samples            {len(saved)} of 360" in errors
     for record in saved:
         if record["counterexample"]:
@@ -55,7 +55,7 @@ def test_a_soundness_alarm_ends_the_run_with_code_4(
     assert result.exit_code == 4
     assert "soundness alarm: lower bound 2 exceeds upper bound 1" in result.stderr
     assert len(json_lines(result.stdout)) == 1
-    assert len((out / "records.jsonl").read_text().splitlines()) == 1
+    assert len(stored.records(out)) == 1
 
 
 def test_a_failing_sample_is_an_error_record_and_the_run_goes_on(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import stored
 from tests.cli.conftest import MLP, Invoke, json_lines
 
 
@@ -32,7 +32,7 @@ def test_a_patch_moves_alone(invoke: Invoke, tmp_path: Path) -> None:
     for record in patch:
         if record["counterexample"] is not None:
             assert record["counterexample"]["distances"]["l0"] <= 9  # type: ignore[index]
-    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    manifest = stored.manifest(tmp_path / "run")
     assert manifest["question"]["region"] == {"mask": "2:5,3:6"}
 
 

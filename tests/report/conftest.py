@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typer.testing import CliRunner
 
 from mipverify.cli.main import app
 from tests.cli.conftest import MLP
+from tests.stored import write_run
 
 MakeRun = Callable[..., Path]
 
@@ -73,13 +73,11 @@ def record(index: int, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """Write a run folder: name, records and parts of the manifest that differ."""
+    """Write a run: name, records and parts of the manifest that differ."""
 
     def make(name: str, records: list[dict[str, Any]], **manifest: Any) -> Path:
         folder = tmp_path / name
-        (folder / "witnesses").mkdir(parents=True)
-        lines = "".join(json.dumps(one) + "\n" for one in records)
-        (folder / "records.jsonl").write_text(lines, encoding="utf-8")
+        (folder / "witnesses").mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = {
             "mipverify": "0",
             "command": "mipverify distance net.onnx",
@@ -91,7 +89,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             "question": {"norm": "linf", "eps": None, "domain": [0.0, 1.0]},
             "options": {},
         }
-        (folder / "run.json").write_text(json.dumps(content | manifest), encoding="utf-8")
+        write_run(folder, records, content | manifest)
         return folder
 
     return make

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import math
 import re
 from html.parser import HTMLParser
@@ -13,6 +12,7 @@ import pytest
 from mipverify.report.comparison import compare
 from mipverify.report.page import page_text
 from mipverify.report.run_data import read_run
+from tests import stored
 from tests.report.conftest import MakeRun, invoke, record, with_pixels
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
@@ -75,8 +75,7 @@ def page(*folders: Path, target: Path | None = None) -> Page:
 def test_distances_with_everything(runs: dict[str, Path]) -> None:
     found = page(runs["distance"])
     count = sum(
-        "counterexample" in line and '"file": "w' in line
-        for line in (runs["distance"] / "records.jsonl").read_text().splitlines()
+        (one["counterexample"] or {}).get("file") is not None for one in stored.records(runs["distance"])
     )
     assert len(found.all("img")) == 3 * count
     assert all(image["alt"] for image in found.all("img"))
@@ -154,26 +153,27 @@ def test_tables_hold_hostile_names(make_run: MakeRun, tmp_path: Path) -> None:
     )
 
 
-def test_pictures_grey_and_coloured(make_run: MakeRun) -> None:
+def test_pictures_grey_and_coloured(make_run: MakeRun, tmp_path: Path) -> None:
     for shape, last in (((1, 4, 4), 0), ((3, 4, 4), 0), ((4, 4, 3), 2), ((4, 4), 0)):
-        folder = make_run(f"run{len(shape)}{shape[0]}{last}", [], network={"input_shape": list(shape)})
+        folder = tmp_path / f"run{len(shape)}{shape[0]}{last}"
         size = math.prod(shape)
         before = np.linspace(0, 1, size).reshape(shape)
         after = before.copy().reshape(-1)
         after[1] += 0.25
         found = with_pixels(folder, 0, before, after.reshape(shape))
-        (folder / "records.jsonl").write_text(json.dumps(record(0, counterexample=found)) + "\n")
+        make_run(folder.name, [record(0, counterexample=found)], network={"input_shape": list(shape)})
         result = page(folder)
         assert len(result.all("img")) == 3
         assert "×4" in result.text
 
 
-def test_a_table_of_features_has_bars(make_run: MakeRun) -> None:
-    folder = make_run("run", [], network={"input_shape": [7]}, data={"name": "cars", "shape": [7]})
+def test_a_table_of_features_has_bars(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
     after = np.zeros(7)
     after[3], after[5] = 0.5, -0.25
     found = with_pixels(folder, 0, np.zeros(7), after)
-    (folder / "records.jsonl").write_text(json.dumps(record(0, counterexample=found)) + "\n")
+    what = {"network": {"input_shape": [7]}, "data": {"name": "cars", "shape": [7]}}
+    make_run("run", [record(0, counterexample=found)], **what)
     result = page(folder)
     bars = [float(bar["width"] or 0) for bar in result.all("rect") if bar.get("class") in ("up", "down")]
     assert bars == [0, 0, 0, 50, 0, 25, 0]
@@ -210,9 +210,9 @@ def test_degenerate_runs_have_a_page(make_run: MakeRun, changes: dict[str, objec
     page(make_run("run", [record(index, **changes) for index in range(count)]))
 
 
-def test_a_hundred_samples_stay_small(make_run: MakeRun) -> None:
+def test_a_hundred_samples_stay_small(make_run: MakeRun, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    folder = make_run("run", [], network={"input_shape": [3, 32, 32]})
+    folder = tmp_path / "run"
     records = []
     for index in range(100):
         found = with_pixels(folder, index, rng.random((3, 32, 32)), rng.random((3, 32, 32)))
@@ -220,7 +220,7 @@ def test_a_hundred_samples_stay_small(make_run: MakeRun) -> None:
         records.append(
             record(index, counterexample=found, lower_bound=lower, upper_bound=lower + float(rng.random()))
         )
-    (folder / "records.jsonl").write_text("".join(json.dumps(one) + "\n" for one in records))
+    make_run("run", records, network={"input_shape": [3, 32, 32]})
     result = page(folder)
     assert len(result.all("img")) == 300 or "the closest first" in result.text
 

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +13,6 @@ import pytest
 from mipverify.errors import InputError
 from mipverify.report.run_data import read_run
 from tests.report.conftest import MakeRun, invoke, record, with_pixels
-
-NOT_A_NUMBER = json.dumps(record(0, lower_bound=math.nan))
 
 
 def test_a_real_run_is_read(runs: dict[str, Path]) -> None:
@@ -41,13 +42,11 @@ def test_a_verdict_is_no_distance(runs: dict[str, Path]) -> None:
     assert all(found is not None and set(found) == {"brightness"} for found in parameters)
 
 
-def test_a_record_that_was_cut_off_is_left_out(make_run: MakeRun) -> None:
-    run = make_run("run", [record(0), record(1)])
-    text = (run / "records.jsonl").read_text()
-    (run / "records.jsonl").write_text(text[:-9])
+def test_a_run_that_was_killed_says_what_is_missing(make_run: MakeRun) -> None:
+    run = make_run("run", [record(0), record(1, status="error")], indices=[0, 1, 2])
     found = read_run(run)
-    assert found.truncated
-    assert len(found.samples) == 1
+    assert found.unfinished == (1, 2)
+    assert found.planned == 3
 
 
 def test_the_smallest_number_of_pixels_that_is_not_excluded(make_run: MakeRun) -> None:
@@ -68,22 +67,25 @@ def test_a_record_may_not_point_outside_its_run(make_run: MakeRun, tmp_path: Pat
     assert math.isfinite(sample.upper)
 
 
-def test_arrays_that_cannot_be_read_are_none(make_run: MakeRun) -> None:
-    run = make_run("run", [])
+def test_arrays_that_cannot_be_read_are_none(make_run: MakeRun, tmp_path: Path) -> None:
+    run = tmp_path / "run"
     found = with_pixels(run, 0, np.full(16, np.nan), np.ones(16))
     (run / found["file"]).write_bytes(b"no array")
-    (run / "records.jsonl").write_text(json.dumps(record(0, counterexample=found)) + "\n")
+    make_run("run", [record(0, counterexample=found)])
     read = read_run(run)
     assert read.original(read.samples[0]) is None
     assert read.adversarial(read.samples[0]) is None
 
 
-@pytest.mark.parametrize("line", ["no json", "[1]", "{}", '{"index": 0, "status": "great"}', NOT_A_NUMBER])
-def test_what_is_no_record_is_named(make_run: MakeRun, line: str) -> None:
-    run = make_run("run", [record(0)])
-    with (run / "records.jsonl").open("a") as file:
-        file.write(line + "\n")
-    with pytest.raises(InputError, match=r"records.jsonl, line 2"):
+@pytest.mark.parametrize(
+    "values",
+    [{"index": 1}, {"index": 1, "status": "great"}, record(1, lower_bound=math.nan), record(1, seconds=3)],
+)
+def test_what_is_no_record_is_named(make_run: MakeRun, values: dict[str, Any]) -> None:
+    run = make_run("run", [record(0), record(1)])
+    with closing(sqlite3.connect(run / "run.sqlite")) as connection, connection:
+        connection.execute("UPDATE record SET json = ? WHERE idx = 1", (json.dumps(values),))
+    with pytest.raises(InputError, match=r"record for sample 1"):
         read_run(run)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import stored
 from tests.cli.conftest import MLP, json_lines, start
 from tests.runs.test_processes import children
 
@@ -43,12 +43,12 @@ def test_ctrl_c_saves_what_is_finished_and_ends_the_workers(tmp_path: Path) -> N
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     printed = json_lines(first + rest)
-    assert json_lines((tmp_path / "run" / "records.jsonl").read_text()) == printed
+    assert stored.records(tmp_path / "run") == printed
     # Both running batches answer with what they know, in order and without a hole.
     assert [record["index"] for record in printed] == list(range(len(printed)))
     assert 2 <= len(printed) < 360
     assert {record["status"] for record in printed} <= {"verified", "unknown", "misclassified"}
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["total"] == len(printed)
+    assert stored.summary(tmp_path / "run")["total"] == len(printed)
     assert gone(workers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def test_a_batch_is_committed_as_one(tmp_path: Path) -> None:
     store, samples = opened(tmp_path)
     good = [answer(store, sample) for sample in samples[:2]]
     unplanned = answer(store, planned([9])[0])
-    with pytest.raises(StoreError):
+    with pytest.raises(sqlite3.IntegrityError):
         store.commit([*good, unplanned])
     assert read_store(tmp_path).records == ()
     store.commit(good)
