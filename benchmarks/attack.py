@@ -1,8 +1,8 @@
 """How close the attacks come, how often they decide, and what a step costs, on one core.
 
-    python benchmarks/attack.py models/mnist_conv_robust.onnx -n 32
-    python benchmarks/attack.py models/digits_mlp.onnx -n 40 --exact
-    python benchmarks/attack.py models/mnist_mlp.onnx --norm l1 --csv attack.csv
+    python -m benchmarks.attack models/mnist_conv_robust.onnx -n 32
+    python -m benchmarks.attack models/digits_mlp.onnx -n 40 --exact
+    python -m benchmarks.attack models/mnist_mlp.onnx --norm l1 --csv attack.csv
 
 Distances are compared with the exact ones (`--exact`: what the whole ladder closes), or with the
 closest points of any variant. Decisions are asked for at radii a little beyond the reference.

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_distances_and_decisions_of_every_variant(tmp_path: Path) -> None:
     table = tmp_path / "attack.csv"
     done = subprocess.run(
-        [sys.executable, "benchmarks/attack.py", "models/digits_mlp.onnx", "-n", "2", "--csv", str(table)],
+        [sys.executable, "-m", "benchmarks.attack", "models/digits_mlp.onnx", "-n", "2", "--csv", str(table)],
         check=True,
         capture_output=True,
         text=True,

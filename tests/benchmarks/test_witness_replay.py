@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 
+from benchmarks.methods.witness_replay import replay
 from tests.frontend.onnx_models import model, node
 from tests.frontend.vnnlib_texts import asserting
-
-ROOT = Path(__file__).resolve().parents[2]
-
-Replay = Callable[[Path, Path, str], tuple[str, str]]
-
-
-@pytest.fixture
-def replay(monkeypatch: pytest.MonkeyPatch) -> Replay:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    import witness_replay
-
-    return witness_replay.replay
 
 
 @pytest.fixture
@@ -58,9 +46,7 @@ def pairs(*inputs: str) -> str:
         (("0.5", "1e999999999"), "missing", "no number"),
     ],
 )
-def test_points(
-    replay: Replay, network: Path, tmp_path: Path, inputs: tuple[str, ...], verdict: str, said: str
-) -> None:
+def test_points(network: Path, tmp_path: Path, inputs: tuple[str, ...], verdict: str, said: str) -> None:
     wanted = tmp_path / "p.vnnlib"
     wanted.write_text(asserting("(>= Y_0 0.5)", "(>= Y_1 (+ X_1 1.0))"))
     found, reason = replay(network, wanted, pairs(*inputs))
@@ -68,7 +54,7 @@ def test_points(
     assert said in reason
 
 
-def test_an_input_given_twice_is_refused(replay: Replay, network: Path, tmp_path: Path) -> None:
+def test_an_input_given_twice_is_refused(network: Path, tmp_path: Path) -> None:
     wanted = tmp_path / "p.vnnlib"
     wanted.write_text(asserting("(>= Y_0 0.5)"))
     assert replay(network, wanted, "sat\n((X_0 1)\n(X_0 0)\n(X_1 0))")[0] == "missing"
@@ -84,13 +70,13 @@ def test_an_input_given_twice_is_refused(replay: Replay, network: Path, tmp_path
         ("", "missing"),
     ],
 )
-def test_version_2(replay: Replay, network: Path, tmp_path: Path, body: str, verdict: str) -> None:
+def test_version_2(network: Path, tmp_path: Path, body: str, verdict: str) -> None:
     wanted = tmp_path / "p.vnnlib"
     wanted.write_text(asserting("(>= Y[0,0] 0.5)", version=2))
     assert replay(network, wanted, f"sat\n{body}")[0] == verdict
 
 
-def test_networks_that_do_not_fit(replay: Replay, tmp_path: Path) -> None:
+def test_networks_that_do_not_fit(tmp_path: Path) -> None:
     wanted = tmp_path / "p.vnnlib"
     wanted.write_text(asserting("(>= Y_0 0.5)"))
     narrow = tmp_path / "narrow.onnx"

@@ -9,7 +9,6 @@ first point with a margin >= 0: where that differs much, it is faster than askin
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import mipverify
@@ -26,7 +25,7 @@ from mipverify.verify.case import Case
 from mipverify.verify.certificate import Evidence, Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
-from mipverify.verify.exact import RELATIVE_SLACK
+from mipverify.verify.exact import RELATIVE_DISTANCE_SLACK, RELATIVE_SLACK, pass_on_interrupt
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.profile import Profiler
 from mipverify.verify.questions import questions
@@ -34,34 +33,41 @@ from mipverify.verify.questions import questions
 EVERY_SIDE = TighteningOptions(least_gain=0.0)
 
 
-def certify_by_the_book(
+def answer_by_the_book(
     network: mipverify.Network,
-    points: Float64Array,
-    labels: Sequence[int],
+    x: Float64Array,
+    label: int,
     *,
-    eps: float,
+    eps: float | None,
+    radius: float,
     norm: str,
     options: VerifyOptions,
-) -> Iterator[mipverify.Certificate]:
-    """A verdict at radius eps for every sample, in order."""
+) -> mipverify.Certificate:
+    """A verdict at radius eps, or (eps is None) the closest counterexample within radius."""
     engine = Engine(network, options)
-    asked = questions(network.graph, points, labels, radius=eps, norm=norm, domain=(0.0, 1.0))
-    for query, label in zip(asked, labels, strict=True):
-        case = Case(
-            query=query,
-            label=label,
-            prediction=int(network.run(query.region.center[None])[0].argmax()),
-            eps=eps,
-            gap=options.gap,
-            limit=options.time_limit,
-            num_relus=network.graph.num_relus,
-            profiler=Profiler(network.graph, engine.meter),
-        )
-        if case.prediction != label:
-            case.decided_by = Stage.ATTACK
-        else:
-            _answer(engine, case)
-        yield case.certificate()
+    (query,) = questions(
+        network.graph,
+        x[None],
+        [label],
+        radius=radius if eps is None else eps,
+        norm=norm,
+        domain=(0.0, 1.0),
+    )
+    case = Case(
+        query=query,
+        label=label,
+        prediction=int(network.run(query.region.center[None])[0].argmax()),
+        eps=eps,
+        gap=options.gap,
+        limit=options.time_limit,
+        num_relus=network.graph.num_relus,
+        profiler=Profiler(network.graph, engine.meter),
+    )
+    if case.prediction != label:
+        case.decided_by = Stage.ATTACK
+    else:
+        _answer(engine, case)
+    return case.certificate()
 
 
 def _answer(engine: Engine, case: Case) -> None:
@@ -92,18 +98,26 @@ def _answer(engine: Engine, case: Case) -> None:
 
 
 def _solve(engine: Engine, case: Case, query: Query, bounds: NetworkBounds, clock: Deadline) -> None:
-    encoding = encode(engine.network.graph, query, bounds, objective=Objective.WORST)
+    deciding = case.eps is not None
+    wanted = Objective.WORST if deciding else Objective.CLOSEST
+    encoding = encode(engine.network.graph, query, bounds, objective=wanted)
     output = engine.network.graph.output
     slack = RELATIVE_SLACK * max(abs(bounds.lower[output]).max(), abs(bounds.upper[output]).max())
-    settings = SolveOptions(
-        time_limit=clock.remaining(), cutoff=slack, target=0.0, threads=engine.options.threads
-    )
+    settings = SolveOptions(time_limit=clock.remaining(), threads=engine.options.threads)
+    if deciding:
+        settings = replace(settings, cutoff=slack, target=0.0)
+    else:
+        settings = replace(settings, relative_gap=case.gap / 4)
     result = engine.solver.solve(encoding.program, settings)
+    pass_on_interrupt(result)
     case.num_binaries, case.nodes = encoding.program.num_binaries, result.nodes
     case.num_unstable = bounds.num_unstable(engine.network.graph)
     if result.termination in (Termination.CUTOFF, Termination.INFEASIBLE):
         case.exclude(query.region.radius, Evidence.SOLVER_CLAIM)
-    elif result.point is not None:
+    elif not deciding and result.termination in (Termination.OPTIMAL, Termination.TIME_LIMIT):
+        below = min(result.dual_bound, query.region.radius) - RELATIVE_DISTANCE_SLACK * query.region.reach()
+        case.raise_lower(max(0.0, below), Evidence.SOLVER_CLAIM)
+    if result.point is not None:
         case.offer(replay(engine.network, query, encoding.decode(result.point)))
 
 

@@ -1,0 +1,1 @@
+"""Methods: what answers the questions of a suite, one kind a file."""
