@@ -12,7 +12,6 @@ from typing import TypeVar
 from benchmarks.comparison import Ratio, pairs_of, ratio
 from benchmarks.networks import training_of
 from benchmarks.rows import Row
-from mipverify.report.numerals import percent
 
 K = TypeVar("K", bound=Hashable)
 RUNGS = ("interval", "linear", "optimised", "lp", "attack", "search", "tightening", "mip", "tool")
@@ -104,7 +103,7 @@ def distances(rows: Sequence[Row]) -> Table | None:
             str(claims),
             f"{fmean(row.lower for row in right):.5g}" if right else "",
             f"{fmean(uppers):.5g}" if uppers and len(uppers) == len(right) else "–",
-            f"{100 * fmean(gaps):.2f} %" if gaps else "",
+            percent(fmean(gaps)) if gaps else "",
             *_times([row.seconds for row in right]),
         )
 
@@ -260,3 +259,8 @@ def _table(title: str, note: str, head: tuple[str, ...], lines: list[tuple[str, 
 def _times(seconds: Sequence[float]) -> tuple[str, str]:
     known = [value for value in seconds if not math.isnan(value)]
     return (f"{fmean(known):.3g}", f"{median(known):.3g}") if known else ("–", "–")
+
+
+def percent(share: float) -> str:
+    """A share with two digits: exact for up to 10,000 samples."""
+    return f"{100 * share:.2f} %"

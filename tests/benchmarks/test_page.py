@@ -80,8 +80,8 @@ def test_the_figures_of_tables() -> None:
     assert table is not None
     (line,) = table.lines
     cells = dict(zip(table.head, line, strict=True))
-    assert (cells["samples"], cells["test error"], cells["undecided"]) == ("4", "25.0 %", "1")
-    assert (cells["error ≥"], cells["error ≤"]) == ("50.0 %", "75.0 %")
+    assert (cells["samples"], cells["test error"], cells["undecided"]) == ("4", "25.00 %", "1")
+    assert (cells["error ≥"], cells["error ≤"]) == ("50.00 %", "75.00 %")
     assert cells["median s"] == "0.5"
     found = distances([row for row in rows if row.question == "distance"])
     assert found is not None
