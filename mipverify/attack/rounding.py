@@ -32,20 +32,44 @@ def round_all_into(points: Float64Array, ball: Ball) -> tuple[Float64Array, Bool
     For linf a coordinate goes to the nearest float32 number of its interval. For other norms every
     coordinate is rounded towards the centre, which cannot enlarge the distance, and the offset from
     the centre is shrunk until the distance, as `Ball.contains` computes it, is at most the radius; for l0
-    the features that moved least go back to the centre. Features on a grid go to its values instead.
+    the features that moved least go back to the centre. Features on a grid go to its values instead. What
+    then misses the conditions on forms of the point is shrunk towards 0.
     """
     points = np.asarray(points, dtype=np.float64)
     finite: BoolArray = np.asarray(~np.isnan(points).any(axis=1))
     points = np.where(finite[:, None], points, ball.center)
-    match ball.norm:
-        case Norm.LINF:
-            rounded = _round_box(points, ball)
-        case Norm.L0:
-            rounded = _round_changed(points, ball)
-        case _:
-            rounded = _round_shrinking(points, ball)
+    rounded = _round_ball(points, ball)
+    if ball.image is not None:
+        rounded = _shrunk_into(rounded, ball)
     inside = np.array([ball.contains(row) for row in rounded], dtype=bool)
     return rounded, inside & finite
+
+
+def _round_ball(points: Float64Array, ball: Ball) -> Float64Array:
+    match ball.norm:
+        case Norm.LINF:
+            return _round_box(points, ball)
+        case Norm.L0:
+            return _round_changed(points, ball)
+        case _:
+            return _round_shrinking(points, ball)
+
+
+def _shrunk_into(points: Float64Array, ball: Ball) -> Float64Array:
+    """Points [k, n] moved towards 0, where all conditions on forms hold, until they do."""
+    image = ball.conditions
+    assert image is not None
+    rounded, share, shrink = points, np.minimum(1.0, image.share(points)), 2.0**-50
+    for _ in range(_SHRINK_TRIES):
+        outside = ~image.contains(rounded)
+        if not outside.any():
+            break
+        nearer = share[:, None] * points
+        nearer = np.where(nearer >= 0, floor32(nearer), ceil32(nearer))
+        rounded = np.where(outside[:, None], nearer, rounded)
+        share = np.where(outside, share * (1.0 - shrink), share)
+        shrink = min(2.0 * shrink, 0.5)
+    return rounded
 
 
 def _round_box(points: Float64Array, ball: Ball) -> Float64Array:

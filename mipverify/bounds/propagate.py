@@ -254,7 +254,7 @@ class Propagator:
         out_of_time: Callable[[], bool] | None,
     ) -> None:
         """Tighten the neurons of a node that some nonlinear reader still sees as undecided."""
-        if state.region.is_box and position in self.exact_boxes:
+        if state.region.is_plain_box and position in self.exact_boxes:
             return
         for method in methods:
             undecided = self._undecided(state, position)
@@ -285,7 +285,7 @@ class Propagator:
     def _open_neurons(self, state: PropagationState, position: int) -> tuple[Tensor, Tensor] | None:
         """Samples and neurons of a node's undecided ones; None where there are none, or all is settled."""
         undecided = self._undecided(state, position)
-        if undecided is None or (state.region.is_box and position in self.exact_boxes):
+        if undecided is None or (state.region.is_plain_box and position in self.exact_boxes):
             return None
         sample, chosen = undecided.nonzero(as_tuple=True)
         return (sample, chosen) if len(chosen) else None

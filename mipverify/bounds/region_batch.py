@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mipverify.bounds.image_ball import ImageBall, image_ball
 from mipverify.bounds.l0_ball import L0Ball
 from mipverify.bounds.l1_ball import L1Ball
 from mipverify.bounds.l2_ball import L2Ball
@@ -26,12 +27,14 @@ class RegionBatch:
         lower, upper: enclosing box, [batch, n].
         center: centre of the ball, [batch, n].
         ball: the balls about the centres, or None where the box is all that is used.
+        image: balls that an image of the points lies in besides; the search over boxes can do without.
     """
 
     lower: Tensor
     upper: Tensor
     center: Tensor
     ball: NormBall | None
+    image: ImageBall | None = None
 
     @property
     def batch(self) -> int:
@@ -40,18 +43,25 @@ class RegionBatch:
 
     @property
     def is_box(self) -> bool:
-        """Whether the box itself is the region."""
+        """Whether the region is a box, as far as its own coordinates go."""
         return self.ball is None
+
+    @property
+    def is_plain_box(self) -> bool:
+        """Whether bounds know of nothing beside the box."""
+        return self.ball is None and self.image is None
 
     def select(self, samples: Tensor | slice) -> RegionBatch:
         """The regions of some of the samples."""
         ball = None if self.ball is None else self.ball.select(samples)
-        return RegionBatch(self.lower[samples], self.upper[samples], self.center[samples], ball)
+        image = None if self.image is None else self.image.select(samples)
+        return RegionBatch(self.lower[samples], self.upper[samples], self.center[samples], ball, image)
 
     def to(self, dtype: torch.dtype) -> RegionBatch:
         """The regions in another precision, for searching: what is found with them carries no claim."""
         ball = None if self.ball is None else self.ball.to(dtype)
-        return RegionBatch(self.lower.to(dtype), self.upper.to(dtype), self.center.to(dtype), ball)
+        image = None if self.image is None else self.image.to(dtype)
+        return RegionBatch(self.lower.to(dtype), self.upper.to(dtype), self.center.to(dtype), ball, image)
 
     def minimise(self, rows: Tensor, sample: Tensor) -> Tensor:
         """Lower bound of min {row . a : a in region of the row's sample}, rounding covered.
@@ -61,7 +71,8 @@ class RegionBatch:
             sample: position of each row's sample, [rows].
         """
         if self.ball is None:
-            return self._minimise_box(rows, sample)
+            least = self._minimise_box(rows, sample)
+            return least if self.image is None else torch.maximum(least, -self.image.reach(rows, sample))
         return self._minimise_ball(rows, sample, self.ball)
 
     def minimisers(self, rows: Tensor, sample: Tensor) -> Tensor:
@@ -132,7 +143,8 @@ def region_batch(regions: Sequence[Ball], *, device: torch.device, dtype: torch.
             ball = _l0_ball(regions, lower, upper, center.to(device))
         case _:
             pass
-    return RegionBatch(lower, upper, center.to(device), ball)
+    image = image_ball(regions, boxes, device=device, dtype=dtype) if ball is None else None
+    return RegionBatch(lower, upper, center.to(device), ball, image)
 
 
 def _l0_ball(regions: Sequence[Ball], lower: Tensor, upper: Tensor, center: Tensor) -> L0Ball | None:

@@ -13,6 +13,8 @@ never holds less than the region.
   it never admits another.)
 - l0: \(d_i\) in its range times a binary \(s_g\), one for each pixel \(g\) that can change;
   \(\sum_g s_g \le \text{radius}\), and the sum is the cost of a distance.
+
+Where the region has an image, its conditions are rows besides, and its size the cost (`image_rows.py`).
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ from scipy import sparse
 
 from mipverify.encoding.affine import AffineForm, entry_rows
 from mipverify.encoding.grid_columns import encode_grid, widened
+from mipverify.encoding.image_rows import encode_image
 from mipverify.encoding.program_draft import ProgramDraft, grouped_rows
 from mipverify.encoding.squares import encode_squares
 from mipverify.encoding.variables import Block, InputBlock, RadiusBlock, SupportBlock
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.milp.scaling import power_of_two
+from mipverify.problem.image import Image
 from mipverify.problem.norm import Norm
 from mipverify.problem.region import Ball, Box
 
@@ -72,13 +76,24 @@ def encode_input(
         draft,
         region,
         box,
-        with_distance=with_distance,
+        with_distance=with_distance and not region.measured,
         quadratic=quadratic,
         relaxed=relaxed,
         tangents_at=tangents_at,
     )
+    image = region.conditions
+    if image is not None:
+        source = _with_image(draft, image, source, with_distance=with_distance and region.measured)
     form, steps = encode_grid(draft, region, source.form, box, relaxed=relaxed)
     return replace(source, form=form, blocks=(*source.blocks, *steps))
+
+
+def _with_image(
+    draft: ProgramDraft, image: Image, source: EncodedInput, *, with_distance: bool
+) -> EncodedInput:
+    """The input under conditions on its forms; their size is the cost where a distance is asked for."""
+    blocks, cost = encode_image(draft, image, source.form, with_distance=with_distance)
+    return replace(source, blocks=(*source.blocks, *blocks), cost=cost if with_distance else source.cost)
 
 
 def _encode_ball(

@@ -107,6 +107,7 @@ def perturbed_network(network: Runnable, parametrisation: Parametrisation, regio
         Sides(box.lower, box.upper),
         clip=Sides(domain.lower, domain.upper) if parametrisation.clips else None,
         budget=region.radius if region.norm is Norm.L1 else np.inf,
+        reach=region.radius if region.measured else np.inf,
     )
     return PerturbedNetwork(graph, network, parametrisation)
 

@@ -63,6 +63,7 @@ def prepend(
     *,
     clip: Sides | None = None,
     budget: float = np.inf,
+    reach: float = np.inf,
 ) -> Graph:
     """g(theta) = f(x + P theta), or f(clip(x + P theta)), for theta within its limits and nowhere else.
 
@@ -73,25 +74,26 @@ def prepend(
         limits: finite limits of theta, [q].
         clip: sides that inputs are clipped to, [n], may be infinite; None for none.
         budget: the sum of |theta_k| is not larger either.
+        reach: nor is any |(P theta)_i|.
     """
-    reach = reach_of(limits)
+    largest = reach_of(limits)
     start = _Affine(Approximate.exact(matrix), Approximate.exact(offset))
     count = matrix.shape[1]
     nodes = [Node(Input(count), (), "parameters", (count,))]
     if clip is not None:
-        hinges = _hinges(matrix, offset, limits, clip, budget)
+        hinges = _hinges(matrix, offset, limits, clip, budget, reach)
         if hinges is not None:
-            before, start, largest = hinges
-            nodes.append(Node(before.dense(reach), (0,), "perturbation", (before.size,)))
+            before, start, neurons = hinges
+            nodes.append(Node(before.dense(largest), (0,), "perturbation", (before.size,)))
             nodes.append(Node(Relu(before.size), (1,), "clip", (before.size,)))
-            reach = largest
+            largest = neurons
     position = 0
     while (following := _only_reader(graph, position)) is not None:
         pushed = start.through(graph.nodes[following].op)
         if pushed is None:
             break
         start, position = pushed, following
-    nodes.append(Node(start.dense(reach), (len(nodes) - 1,), graph.nodes[position].name, (start.size,)))
+    nodes.append(Node(start.dense(largest), (len(nodes) - 1,), graph.nodes[position].name, (start.size,)))
     shift = len(nodes) - 1 - position
     rest = graph.nodes[position + 1 :]
     nodes += [replace(node, inputs=tuple(source + shift for source in node.inputs)) for node in rest]
@@ -200,7 +202,7 @@ def _image(product: Float64Array, batch: int) -> Float64Array:
 
 
 def _hinges(
-    matrix: Float64Array, offset: Float64Array, limits: Sides, clip: Sides, budget: float
+    matrix: Float64Array, offset: Float64Array, limits: Sides, clip: Sides, budget: float, reach: float
 ) -> tuple[_Affine, _Affine, Float64Array] | None:
     """Clipping as one layer of ReLUs: the map before it, the one after it, and how large its neurons get.
 
@@ -210,7 +212,7 @@ def _hinges(
     are made once.
     None if no feature can leave its range.
     """
-    low, up = _ranges(matrix, offset, limits, budget)
+    low, up = _ranges(matrix, offset, limits, budget, reach)
     below, above = low < clip.lower, up > clip.upper
     if not (below | above).any():
         return None
@@ -227,11 +229,12 @@ def _hinges(
 
 
 def _ranges(
-    matrix: Float64Array, offset: Float64Array, limits: Sides, budget: float
+    matrix: Float64Array, offset: Float64Array, limits: Sides, budget: float, reach: float
 ) -> tuple[Float64Array, Float64Array]:
     """Sides of x + P theta, [n] each, rounded outward; exact where nothing was rounded.
 
-    Within a budget B the sum is at most B times its largest term for one unit of one parameter.
+    Within a budget B the sum is at most B times its largest term for one unit of one parameter; and no
+    feature moves further than its reach.
     """
     positive, negative = np.maximum(matrix, 0.0), np.minimum(matrix, 0.0)
     sides = []
@@ -246,11 +249,17 @@ def _ranges(
             gains = [sign * matrix[:, limits.upper > 0], -sign * matrix[:, limits.lower < 0]]
             most = np.max(np.column_stack([*gains, np.zeros(len(offset))]), axis=1)
             step = Approximate.exact(most) * Approximate.exact(np.full(len(most), budget))
-            within = Approximate.exact(offset) + (step if sign > 0 else -step)
-            other = _outward(within, sign)
-            side = np.maximum(side, other) if sign < 0 else np.minimum(side, other)
+            side = _sharper(side, offset, step, sign)
+        if np.isfinite(reach):
+            side = _sharper(side, offset, Approximate.exact(np.full(len(offset), reach)), sign)
         sides.append(side)
     return sides[0], sides[1]
+
+
+def _sharper(side: Float64Array, offset: Float64Array, step: Approximate, sign: float) -> Float64Array:
+    """The side, or the one a step away from the offset if that is closer."""
+    other = _outward(Approximate.exact(offset) + (step if sign > 0 else -step), sign)
+    return np.maximum(side, other) if sign < 0 else np.minimum(side, other)
 
 
 def _outward(numbers: Approximate, sign: float) -> Float64Array:

@@ -9,11 +9,14 @@ import numpy as np
 
 from mipverify.errors import QueryError
 from mipverify.graph.operators import Float64Array
+from mipverify.problem.image import Image, image_of
+from mipverify.problem.image_reach import reach_per_unit, sides_of, with_inverse
 from mipverify.problem.norm import Norm
-from mipverify.problem.region import Box
+from mipverify.problem.region import Ball, Box
 
 # Of a direction that distances in the input are measured in: units of others would be rounded coarsely.
 SMALLEST_NORM, LARGEST_NORM = 1e-150, 1e150
+FLOAT32_ROOM = 2.0**-23  # share of a side by which forbidden inputs may pass it: float32 takes it back
 
 
 class Outside(StrEnum):
@@ -141,11 +144,13 @@ def parametrised(
     norm: Norm,
     outside: Outside,
     distance_in_input: bool,
-) -> tuple[Parametrisation, Box]:
-    """A query's inputs as a function of theta, and the box of theta.
+    radius: float = float("inf"),
+) -> tuple[Parametrisation, Ball]:
+    """A query's inputs as a function of theta, and the region of theta.
 
     Distances in the input are norms |P theta|. Where no feature depends on two parameters they are norms of
-    theta in units of the columns, so columns are divided by their norms.
+    theta in units of the columns, so columns are divided by their norms. Elsewhere they are those of the
+    region's image, in units of theta that keep every parameter below the distance.
 
     Args:
         x: the unperturbed input, [n].
@@ -154,27 +159,93 @@ def parametrised(
         norm: of the distance.
         outside: what becomes of inputs that leave the domain.
         distance_in_input: whether the distance is |P theta|; else it is |theta|.
+        radius: of the ball.
 
     Raises:
         QueryError: the distance or the domain cannot be had for this perturbation.
     """
     scale = np.ones(perturbation.size)
+    overlapping = not perturbation.separable()
+    measured = distance_in_input and overlapping
     if distance_in_input:
-        perturbation, scale = _in_units_of_columns(perturbation, norm)
-    box = _theta_box(x, perturbation, domain, outside)
+        in_units = _in_units_of_reach if overlapping else _in_units_of_columns
+        perturbation, scale = in_units(perturbation, norm)
+    image = _image(x, perturbation, domain, norm, outside, measured=measured) if overlapping else None
+    box = _theta_box(
+        x, perturbation, domain, outside, radius if measured or not norm.counts else np.inf, image
+    )
     if outside is Outside.ALLOW:
         domain = Box(np.full(x.size, -np.inf), np.full(x.size, np.inf))
-    return Parametrisation(x, perturbation, domain, outside, scale), box
+    how = Parametrisation(x, perturbation, domain, outside, scale)
+    own = Norm.LINF if measured else norm
+    return how, Ball(np.zeros(perturbation.size), radius, own, box, image=image, measured=measured)
+
+
+def _image(
+    x: Float64Array,
+    perturbation: Perturbation,
+    domain: Box,
+    norm: Norm,
+    outside: Outside,
+    *,
+    measured: bool,
+) -> Image | None:
+    """The moves P theta of the features as conditions on theta, as far as they are about anything."""
+    forbids = outside is Outside.FORBID
+    if not (measured or forbids):
+        return None
+    lower, upper = np.full(x.size, -np.inf), np.full(x.size, np.inf)
+    if forbids:
+        sizes = np.abs(np.stack([domain.lower, domain.upper, x]))
+        room = FLOAT32_ROOM * np.where(np.isfinite(sizes), sizes, 0.0).max(axis=0)
+        lower, upper = domain.lower - x - room, domain.upper - x + room
+    image = image_of(perturbation.matrix, lower, upper, norm if measured else Norm.LINF)
+    return _measuring(image) if measured else image
+
+
+def _measuring(image: Image) -> Image:
+    """With an inverse on the parameters that move anything."""
+    moves = image.matrix.any(axis=0)
+    inner = with_inverse(replace(image, matrix=image.matrix[:, moves]))
+    if inner.inverse is None:
+        return image
+    inverse = np.zeros((moves.size, len(image.matrix)))
+    inverse[moves] = inner.inverse
+    return replace(image, inverse=inverse)
+
+
+def _in_units_of_reach(perturbation: Perturbation, norm: Norm) -> tuple[Perturbation, Float64Array]:
+    """Parameters in units that keep |theta_k| <= |P theta|, for columns that overlap."""
+    if norm not in (Norm.LINF, Norm.L1):
+        raise QueryError(
+            f"distances of the input in {norm} need a perturbation in which every feature depends on one "
+            f"parameter: {', '.join(perturbation.names[:3])} overlap; choose linf or l1, or ask for the "
+            "distance in theta"
+        )
+    moves = perturbation.matrix.any(axis=0)
+    free = np.full(len(perturbation.matrix), np.inf)
+    reach = reach_per_unit(image_of(perturbation.matrix[:, moves], -free, free, norm))
+    if reach is None:
+        raise QueryError(
+            f"the directions of {', '.join(perturbation.names[:3])}, ... depend on one another linearly at "
+            "this input (or nearly so), or differ too much in size: leave one out, or ask for the "
+            "distance in theta"
+        )
+    unit = np.ones(perturbation.size)
+    unit[moves] = reach * (1 + 2.0**-40)  # covers the rounding of the columns below
+    still = ~moves
+    scaled = replace(
+        perturbation,
+        matrix=perturbation.matrix * unit,
+        lower=np.where(still, 0.0, _wider(perturbation.lower / unit, -np.inf)),
+        upper=np.where(still, 0.0, _wider(perturbation.upper / unit, np.inf)),
+    )
+    return scaled, 1 / unit
 
 
 def _in_units_of_columns(perturbation: Perturbation, norm: Norm) -> tuple[Perturbation, Float64Array]:
     if norm.counts:
         raise QueryError(f"distances in {norm} are numbers of parameters: ask for the distance in theta")
-    if not perturbation.separable():
-        raise QueryError(
-            "distances in the input need a perturbation in which every feature depends on one parameter: "
-            f"{', '.join(perturbation.names[:3])} overlap; ask for the distance in theta"
-        )
     scale = perturbation.column_norms(norm)
     scale = np.where(scale > 0, scale, 1.0)
     beyond = np.flatnonzero((scale < SMALLEST_NORM) | (scale > LARGEST_NORM))
@@ -199,17 +270,22 @@ def _times(limits: Float64Array, scale: Float64Array, towards: float) -> Float64
     return np.where((limits == 0) | (scale == 1), product, np.nextafter(product, towards))
 
 
-def _theta_box(x: Float64Array, perturbation: Perturbation, domain: Box, outside: Outside) -> Box:
+def _theta_box(
+    x: Float64Array,
+    perturbation: Perturbation,
+    domain: Box,
+    outside: Outside,
+    radius: float,
+    image: Image | None,
+) -> Box:
     """Limits of the parameters, outside of which nothing new happens or nothing is looked at."""
     lower, upper = perturbation.lower, perturbation.upper
     if outside is Outside.ALLOW:
         return Box(lower, upper)
     if outside is Outside.FORBID:
-        if not perturbation.separable():
-            raise QueryError(
-                "parameters that leave the domain can only be forbidden where every feature depends on one "
-                f"parameter: {', '.join(perturbation.names[:3])} overlap; clip them instead"
-            )
+        if image is not None:
+            reach = np.nextafter(radius, np.inf)
+            return Box(*sides_of(image, np.maximum(lower, -reach), np.minimum(upper, reach)))
         low, up = _reach(x, perturbation, domain, last=False)
         return Box(np.maximum(lower, low), np.minimum(upper, up))
     if perturbation.size == 1:

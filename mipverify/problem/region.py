@@ -10,6 +10,7 @@ from mipverify.errors import QueryError
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.graph.rounding import Approximate
 from mipverify.problem.grid import Grid
+from mipverify.problem.image import Image
 from mipverify.problem.norm import Norm
 
 STEP_SLACK = 1e-11  # share of a distance on a grid that its rounding stays below
@@ -63,6 +64,9 @@ class Ball:
             None where every feature counts for itself.
         grid: the values that features take, None where all are continuous. Points off the grid are no points
             of the region, and distances between points of it are those of the steps.
+        image: conditions on linear forms of the points beside all that.
+        measured: distances are the sizes of the image, about the centre 0; each is at least the norm of the
+            point itself, so that the ball in this norm holds the region.
     """
 
     center: Float64Array
@@ -71,6 +75,8 @@ class Ball:
     domain: Box
     groups: IndexArray | None = None
     grid: Grid | None = None
+    image: Image | None = None
+    measured: bool = False
 
     def __post_init__(self) -> None:
         """Refuse negative or NaN radii and centres that do not fit the domain."""
@@ -99,6 +105,16 @@ class Ball:
             raise QueryError("the input does not lie on its grid: give the levels of the data")
 
     @property
+    def measure(self) -> Norm:
+        """The norm that distances are in."""
+        return self.image.norm if self.image is not None and self.measured else self.norm
+
+    @property
+    def conditions(self) -> Image | None:
+        """The conditions on forms of the points, with the radius among them where it is about these."""
+        return self.image.within(self.radius) if self.image is not None and self.measured else self.image
+
+    @property
     def num_groups(self) -> int:
         """Number of pixels, the largest distance in l0."""
         return self.center.size if self.groups is None else int(self.groups.max(initial=-1)) + 1
@@ -116,6 +132,8 @@ class Ball:
 
     def distance(self, points: Float64Array) -> Float64Array:
         """D(center, a) for points [..., n], [...]."""
+        if self.image is not None and self.measured:
+            return self.image.size(points)
         return self.norm.of(self.displacement(points), self.groups)
 
     def distances(self, point: Float64Array) -> dict[str, float]:
@@ -170,6 +188,8 @@ class Ball:
     def reach(self) -> float:
         """Largest distance that a point of the region can have: the radius, or the end of the domain."""
         corner = np.maximum(self.center - self.domain.lower, self.domain.upper - self.center)
+        if self.image is not None and self.measured:
+            return min(self.radius, float(self.image.most(corner)))
         return min(self.radius, float(self.norm.of(corner, self.groups)))
 
     def enclosing_radius(self) -> float:
@@ -180,6 +200,8 @@ class Ball:
         below = center - Approximate.exact(self.domain.lower)
         above = Approximate.exact(self.domain.upper) - center
         corner = np.maximum(below.value + below.error, above.value + above.error)
+        if self.image is not None and self.measured:
+            return float(self.image.most(corner * (1.0 + 2.0**-51)))
         farthest = float(self.norm.of(corner, self.groups))
         exact = self.norm in (Norm.L0, Norm.LINF) and below.is_exact and above.is_exact
         farthest += float(np.sum(self.rounding()))
@@ -190,6 +212,8 @@ class Ball:
 
         The distance is computed in float64 and compared without tolerance.
         """
+        if self.image is not None and not self.image.contains(a):
+            return False
         on_grid = self.grid is None or self.grid.contains(a)
         return on_grid and self.domain.contains(a) and float(self.distance(a)) <= self.radius
 

@@ -85,6 +85,7 @@ class Reachable:
 
 
 Leaf = Callable[[Boxes, int], bool]
+Outside = Callable[[Float64Array, Float64Array], BoolArray]
 
 
 def search_inputs(
@@ -96,6 +97,7 @@ def search_inputs(
     out_of_time: Callable[[], bool],
     frontier: BoxFrontier | None = None,
     leaves: BoxLeaves | None = None,
+    outside: Outside | None = None,
 ) -> InputSearchResult:
     """Exclude every polytope from the region, or find a point that reaches one.
 
@@ -108,6 +110,7 @@ def search_inputs(
         out_of_time: says when to stop.
         frontier: the boxes that an earlier search of the same region, rows and order of rows left.
         leaves: of that search; more are added.
+        outside: which boxes hold no point of the region, where that is less than its box.
     """
     if frontier is None:
         start = bounds.whole()
@@ -115,7 +118,7 @@ def search_inputs(
         frontier = BoxFrontier(max(options.batch, options.frontier_bytes // width))
         frontier.add(start)
     visited = 0
-    step = _Step(bounds, options, accept, leaf)
+    step = _Step(bounds, options, accept, leaf, _nowhere if outside is None else outside)
     step.leaves = BoxLeaves() if leaves is None else leaves
     sampler = PointSampler(bounds, batch=options.batch, seed=options.seed)
     while len(frontier) and not step.found and not step.stuck:
@@ -138,6 +141,10 @@ def search_inputs(
     )
 
 
+def _nowhere(lower: Float64Array, _: Float64Array) -> BoolArray:
+    return np.zeros(len(lower), dtype=bool)
+
+
 class _Step:
     """One batch of boxes: what is not closed comes back in halves."""
 
@@ -147,8 +154,10 @@ class _Step:
         options: InputSearchOptions,
         accept: Callable[[Float64Array], bool],
         leaf: Leaf,
+        outside: Outside,
     ) -> None:
         self.bounds = bounds
+        self.outside = outside
         self.options = options
         self.accept = accept
         self.leaf = leaf
@@ -158,6 +167,9 @@ class _Step:
 
     def settle(self, boxes: Boxes) -> Boxes:
         """The halves of the boxes that are still open, after their exact leaves were asked."""
+        boxes = boxes.take(~self.outside(boxes.lower, boxes.upper))
+        if not len(boxes):
+            return boxes
         bounded = self.bounds.improve(boxes)
         reachable = clipped(bounded, self.bounds.rows)
         still = reachable.boxes

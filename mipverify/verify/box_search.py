@@ -12,7 +12,7 @@ from mipverify.problem.region import Box
 from mipverify.search.box_bounds import BoxBounds, boxes_at_once
 from mipverify.search.box_frontier import BoxFrontier
 from mipverify.search.box_leaves import BoxLeaves
-from mipverify.search.input_search import InputSearchOptions, InputSearchResult, Leaf, search_inputs
+from mipverify.search.input_search import InputSearchOptions, InputSearchResult, Leaf, Outside, search_inputs
 from mipverify.verify.case import Case
 from mipverify.verify.deadline import Deadline
 
@@ -73,6 +73,7 @@ def search_boxes(
     deadline: Deadline,
     max_boxes: int | None = None,
     seed: int = 0,
+    outside: Outside | None = None,
 ) -> InputSearchResult:
     """Halve the box until every polytope is excluded, or a point reaches one, or time is up.
 
@@ -86,6 +87,7 @@ def search_boxes(
         deadline: when to stop.
         max_boxes: boxes after which to stop.
         seed: of points that are drawn at random.
+        outside: which boxes hold no point of the region, where that is less than its box.
     """
 
     def accept(points: Float64Array) -> bool:
@@ -107,6 +109,7 @@ def search_boxes(
         out_of_time=deadline.expired,
         frontier=None if left is None else left.frontier,
         leaves=None if left is None else left.leaves,
+        outside=outside,
     )
     case.nodes = (case.nodes or 0) + result.boxes
     if result.complete:

@@ -152,7 +152,7 @@ class Case:
         return Certificate(
             label=self.label,
             prediction=self.prediction,
-            norm=self.query.region.norm,
+            norm=self.query.region.measure,
             eps=self.eps,
             lower=self.lower,
             upper=self.upper,

@@ -44,7 +44,7 @@ def decide_by_boxes(engine: Engine, case: Case, problem: OpenProblem, deadline: 
         return problem
     case.num_unstable = problem.state.count_unstable(0)
     with timed([case], Stage.SEARCH):
-        stage = _BoxStage(engine, case, problem)
+        stage, conditions = _BoxStage(engine, case, problem), problem.query.region.conditions
         result = search_boxes(
             stage.bounds,
             case,
@@ -54,6 +54,7 @@ def decide_by_boxes(engine: Engine, case: Case, problem: OpenProblem, deadline: 
             leaf=stage.leaf,
             deadline=deadline,
             seed=engine.options.seed,
+            outside=None if conditions is None else conditions.misses,
         )
     if case.paused is not None:
         case.paused = replace(case.paused, claimed=stage.evidence is Evidence.SOLVER_CLAIM)
@@ -119,7 +120,8 @@ class _BoxStage:
             lower, upper = grid.sharpen(lower, upper)
             center = grid.snap(center)
         center = np.clip(center, lower, upper)
-        region = Ball(center, float("inf"), Norm.LINF, Box(lower, upper), grid=grid)
+        image = self.problem.query.region.conditions
+        region = Ball(center, float("inf"), Norm.LINF, Box(lower, upper), grid=grid, image=image)
         return replace(self.problem.query, region=region)
 
     def offer(self, point: Float64Array) -> None:

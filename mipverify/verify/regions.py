@@ -48,15 +48,16 @@ class Regions:
         if self.limits is not None:
             perturbation = perturbation.restricted(self.limits.movable(sample, x.size))
         Ball(x, radius, norm, box)  # refuses an input outside of its domain
-        how, limits = parametrised(
+        how, ball = parametrised(
             x,
             perturbation,
             box,
             norm=norm,
             outside=self.outside,
             distance_in_input=self.distance_in_input,
+            radius=radius,
         )
-        return Ball(np.zeros(perturbation.size), radius, norm, limits), how
+        return ball, how
 
 
 def whole_region(ball: Ball) -> Ball:

@@ -253,9 +253,8 @@ def test_forbidden_parameters_are_not_looked_at() -> None:
         (
             families.brightness() + families.brightness(),
             {"eps": 1.0, "distance_in": "input"},
-            "depends on one parameter",
+            "depend on one another",
         ),
-        (families.brightness() + families.contrast(), {"eps": 1.0, "outside": "forbid"}, "only be forbidden"),
         (families.brightness(), {"eps": 1.0, "radii": 1.0}, "exclude each other"),
         (None, {"eps": 1.0, "radii": -1.0}, "radii must be finite and >= 0"),
         (None, {"eps": 1.0, "radii": np.ones(99)}, "radii has shape"),
