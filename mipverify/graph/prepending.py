@@ -229,7 +229,7 @@ def _hinges(
 
 
 def _ranges(
-    matrix: Float64Array, offset: Float64Array, limits: Sides, budget: float, reach: float
+    matrix: Float64Array, offset: Float64Array, limits: Sides, budget: float, reach: float = np.inf
 ) -> tuple[Float64Array, Float64Array]:
     """Sides of x + P theta, [n] each, rounded outward; exact where nothing was rounded.
 

@@ -130,7 +130,7 @@ class Ledger:
         return Certificate(
             label=query.label,
             prediction=None if query.label is None else -1,
-            norm=query.region.norm,
+            norm=query.region.measure,
             eps=query.region.radius if eps == float("inf") else eps,
             lower=0.0,
             upper=float("inf"),
