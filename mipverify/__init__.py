@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mipverify.frontend.vnnlib.property import Property, load_property, read_property
     from mipverify.problem import families as perturbations
     from mipverify.problem.output import output
+    from mipverify.results.certificates import Certificates
+    from mipverify.results.run import Run, open_run
     from mipverify.runs.api import certify, certify_batch, distance_batch, minimal_distortion
     from mipverify.runs.encodings import encode
     from mipverify.runs.properties import verify_property
@@ -36,6 +38,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
+    "Certificates",
     "Dataset",
     "Encoding",
     "Evidence",
@@ -44,6 +47,7 @@ __all__ = [
     "PropertyAnswer",
     "PropertyWitness",
     "Record",
+    "Run",
     "Status",
     "UniversalAnswer",
     "Verdict",
@@ -57,6 +61,7 @@ __all__ = [
     "load_dataset",
     "load_property",
     "minimal_distortion",
+    "open_run",
     "output",
     "perturbations",
     "read_property",
@@ -68,6 +73,7 @@ __all__ = [
 
 _HOMES = {
     "Certificate": ("mipverify.verify.certificate", "Certificate"),
+    "Certificates": ("mipverify.results.certificates", "Certificates"),
     "Dataset": ("mipverify.frontend.dataset", "Dataset"),
     "Encoding": ("mipverify.encoding.encode", "Encoding"),
     "Evidence": ("mipverify.verify.certificate", "Evidence"),
@@ -76,6 +82,7 @@ _HOMES = {
     "PropertyAnswer": ("mipverify.verify.property_answer", "PropertyAnswer"),
     "PropertyWitness": ("mipverify.verify.property_answer", "PropertyWitness"),
     "Record": ("mipverify.verify.record", "Record"),
+    "Run": ("mipverify.results.run", "Run"),
     "Status": ("mipverify.verify.certificate", "Status"),
     "UniversalAnswer": ("mipverify.verify.universal_answer", "UniversalAnswer"),
     "Verdict": ("mipverify.verify.property_answer", "Verdict"),
@@ -88,6 +95,7 @@ _HOMES = {
     "load_dataset": ("mipverify.frontend.datasets", "load_dataset"),
     "load_property": ("mipverify.frontend.vnnlib.property", "load_property"),
     "minimal_distortion": ("mipverify.runs.api", "minimal_distortion"),
+    "open_run": ("mipverify.results.run", "open_run"),
     "output": ("mipverify.problem.output", "output"),
     "perturbations": ("mipverify.problem.families", ""),
     "read_property": ("mipverify.frontend.vnnlib.property", "read_property"),
