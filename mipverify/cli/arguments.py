@@ -94,6 +94,8 @@ class SampleArguments:
     profile: cli.ProfileOption = False
     proof: cli.ProofOption = "auto"
     fail_on: cli.FailOnOption = "unknown"
+    baseline: cli.BaselineOption = None
+    baseline_tolerance: cli.ToleranceOption = 0.01
     quiet: cli.QuietOption = False
     verbose: cli.VerboseOption = 0
 

@@ -86,6 +86,7 @@ class RunOutput:
         *,
         resume: bool,
     ) -> None:
+        self.folder = folder
         settings = settings_of(network, samples, question, options)
         self._planned = {
             sample.index: sample for sample in planned_samples(network, samples, question, settings)

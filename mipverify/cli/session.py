@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mipverify import __version__
 from mipverify.cli import parsing
 from mipverify.cli.answers import answers
 from mipverify.cli.arguments import Question, SampleArguments
+from mipverify.cli.baseline import Baseline, open_baseline
 from mipverify.cli.board import Board
 from mipverify.cli.console import Terminal
-from mipverify.cli.environment import command_line, environment, utc_now
 from mipverify.cli.exit_codes import ExitCode, FailOn, exit_code
 from mipverify.cli.interrupts import held_back
 from mipverify.cli.lines import Lines
+from mipverify.cli.manifest import manifest_of
 from mipverify.cli.numerals import seconds_text
 from mipverify.cli.profile_lines import profile_lines
-from mipverify.cli.run_output import RunOutput, domain_of, json_number, normalisation_of, query_name
+from mipverify.cli.run_output import RunOutput, planned_samples, settings_of
+from mipverify.cli.sample_logs import SampleLogs, kept
 from mipverify.cli.samples import Samples, choose_samples
 from mipverify.cli.table import summary_lines
 from mipverify.cli.watch import Watch
@@ -30,6 +31,7 @@ from mipverify.errors import InputError, QueryError, SoundnessError, StoreError
 from mipverify.frontend.network import load_network
 from mipverify.runs.interrupts import raised_within
 from mipverify.solvers.registry import check_solver
+from mipverify.store.schema import LOGS
 from mipverify.store.writing import refuse_what_is_there
 from mipverify.verify.certificate import Certificate
 from mipverify.verify.news import Found
@@ -60,6 +62,7 @@ class Session:
     output: RunOutput | None
     json: bool
     fail_on: FailOn
+    baseline: Baseline | None
     file: str
     data: str | None
     records: list[Record] = field(default_factory=list)
@@ -83,6 +86,7 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
     folder = _folder(arguments)
     network = open_network(arguments, terminal)
     samples = choose_samples(network, arguments, question, terminal)
+    baseline = _baseline(arguments, network, samples, question, options)
     output = None
     if folder is not None:
         output = RunOutput(folder, network, samples, question, options, resume=arguments.resume)
@@ -96,6 +100,7 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
         output,
         arguments.json,
         fail_on,
+        baseline,
         str(Path(arguments.network).resolve()),
         arguments.data,
     )
@@ -103,6 +108,17 @@ def run(arguments: SampleArguments, question: Question, options: VerifyOptions) 
         if output:
             _begin(session, output)
         return _answer_all(session)
+
+
+def _baseline(
+    arguments: SampleArguments, network: Network, samples: Samples, question: Question, options: VerifyOptions
+) -> Baseline | None:
+    """The run to compare to, refused before any work is done if it was asked something else."""
+    if arguments.baseline is None:
+        return None
+    settings = settings_of(network, samples, question, options)
+    planned = planned_samples(network, samples, question, settings)
+    return open_baseline(Path(arguments.baseline), settings, planned, arguments.baseline_tolerance)
 
 
 def _folder(arguments: SampleArguments) -> Path | None:
@@ -118,7 +134,16 @@ def _folder(arguments: SampleArguments) -> Path | None:
 
 def _begin(session: Session, output: RunOutput) -> None:
     """Note the command in its run, and take over what is answered already."""
-    output.begin(_manifest(session))
+    output.begin(
+        manifest_of(
+            session.network,
+            session.samples,
+            session.question,
+            session.options,
+            file=session.file,
+            data=session.data,
+        )
+    )
     known = output.answered()
     session.records.extend(known[index] for index in session.samples.indices if index in known)
     if output.resumed:
@@ -151,9 +176,9 @@ def _answer_all(session: Session) -> ExitCode:
     refused = lost = False
     try:
         if asked := session.missing():
-            watch = _watch(session, asked)
-            with session.terminal.watched(watch):
-                _take_answers(session, asked, watch)
+            watch, logs = _watch(session, asked), _logs(session, asked)
+            with session.terminal.watched(watch), kept(logs):
+                _take_answers(session, asked, watch, logs)
     except KeyboardInterrupt:
         session.terminal.aside("interrupted")
         stopped = ExitCode.INTERRUPTED
@@ -172,6 +197,8 @@ def _answer_all(session: Session) -> ExitCode:
                 _sum_up(session, None if lost else session.output)
             elif session.output:
                 session.output.discard()
+    if stopped is None and session.baseline is not None and session.baseline.lost(session.records):
+        return ExitCode.FALSIFIED
     return stopped or exit_code(summarise(session.records), session.fail_on)
 
 
@@ -179,7 +206,11 @@ def _watch(session: Session, asked: Samples) -> Watch:
     return Watch(Board(len(asked)), asked.indices, distance=session.question.eps is None)
 
 
-def _take_answers(session: Session, asked: Samples, watch: Watch) -> None:
+def _logs(session: Session, asked: Samples) -> SampleLogs | None:
+    return None if session.output is None else SampleLogs(session.output.folder / LOGS, asked.indices)
+
+
+def _take_answers(session: Session, asked: Samples, watch: Watch, logs: SampleLogs | None) -> None:
     found = answers(session.network, asked, session.question, session.options, session.workers)
     lines = Lines(session.terminal, json=session.json)
     try:
@@ -187,12 +218,18 @@ def _take_answers(session: Session, asked: Samples, watch: Watch) -> None:
             for news in items:
                 if not isinstance(news, Found):
                     watch.board.working(news.positions)
+                    if logs:
+                        logs.turn(news.positions)
                     continue
                 if not news.final:
                     watch.board.heard(news.position, news.certificate)
                     continue
                 record = _record(session, asked, news.position, news.certificate)
-                LOGGER.info("sample %d: %s", record.index, _effort(record))
+                LOGGER.info(
+                    "sample %d: %s", record.index, _effort(record), extra={"positions": (news.position,)}
+                )
+                if logs:
+                    logs.finished(news.position)
                 if session.output:
                     session.output.put(record, unfinished=news.interrupted)
                 session.records.append(record)
@@ -243,50 +280,11 @@ def _sum_up(session: Session, output: RunOutput | None) -> None:
                 "certified_accuracy": share,
             }
         )
+    if session.baseline is not None:
+        lines += session.baseline.lines(session.records)
     if session.options.profile and session.records:
         lines += ["", *profile_lines(session.records)]
     if not session.json:
         session.terminal.result("\n".join(["", *lines] if not session.terminal.quiet else lines))
     elif not session.terminal.quiet:
         session.terminal.aside("\n".join(lines))
-
-
-def _manifest(session: Session) -> dict[str, object]:
-    network, data, question = session.network, session.samples.dataset, session.question
-    return {
-        "mipverify": __version__,
-        "command": command_line(),
-        "environment": environment(),
-        "started": utc_now(),
-        "query": query_name(question),
-        "network": {
-            "name": network.name,
-            "digest": network.digest,
-            "file": session.file,
-            "input_shape": network.graph.input_shape,
-            "normalisation": normalisation_of(network),
-        },
-        "data": {
-            "name": data.name,
-            "source": data.source,
-            "description": data.description,
-            "shape": data.inputs.shape[1:],
-            "argument": session.data,
-        },
-        "labelled": session.samples.labelled,
-        "indices": session.samples.indices,
-        "question": {
-            "norm": question.norm.value,
-            "eps": _finite(question.eps),
-            "region": question.region.given() or None,
-            "radius": json_number(question.radius),
-            "criterion": question.criterion.values(),
-            "domain": domain_of(question),
-        },
-        "options": asdict(session.options),
-    }
-
-
-def _finite(eps: float | None) -> float | None:
-    """The radius asked about, if there is one: all of a region has its own for each sample."""
-    return None if eps is None or eps == float("inf") else eps

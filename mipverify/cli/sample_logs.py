@@ -1,0 +1,100 @@
+"""What was logged while a sample was worked on, in a file of its own in the run."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+ABOUT_ALL = ("mipverify.cli", "mipverify.runs")  # unless they say otherwise
+SECONDS_KEPT = 1.0  # a line waits no longer than this, if another one comes
+
+
+class SampleLogs(logging.Handler):
+    """Appends log records to the file of each sample that they are about.
+
+    A record that says so itself has `positions`, those of samples in the run, as those of other processes do.
+    Others come from the work in this process, and are about whoever's turn it is. A disk that is full loses
+    lines, and ends no run.
+
+    Args:
+        folder: where `INDEX.log` belongs; made with the first file.
+        indices: of the samples, by position.
+    """
+
+    def __init__(self, folder: Path, indices: Sequence[int]) -> None:
+        super().__init__(logging.DEBUG)
+        self._folder = folder
+        self._indices = indices
+        self._turn: tuple[int, ...] = ()
+        self._lines: defaultdict[int, list[str]] = defaultdict(list)
+        self._written = monotonic()
+        self.setFormatter(logging.Formatter(FORMAT))
+
+    def turn(self, positions: Sequence[int]) -> None:
+        """The next records of this process are about these samples."""
+        self._turn = tuple(positions)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a line for each of its samples."""
+        own = () if record.name.startswith(ABOUT_ALL) else self._turn
+        positions = record.__dict__.get("positions", own)
+        text = self.format(record) if positions else ""
+        for position in positions:
+            self._lines[position].append(text)
+        if monotonic() - self._written > SECONDS_KEPT:
+            self.flush()
+
+    def finished(self, position: int) -> None:
+        """Write what is kept about a sample."""
+        with self._alone():
+            self._write(position)
+
+    def flush(self) -> None:
+        """Write all that is kept."""
+        with self._alone():
+            for position in list(self._lines):
+                self._write(position)
+            self._written = monotonic()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self.acquire()
+        try:
+            yield
+        finally:
+            self.release()
+
+    def _write(self, position: int) -> None:
+        lines = self._lines.pop(position, None)
+        if not lines:
+            return
+        with suppress(OSError):
+            self._folder.mkdir(exist_ok=True)
+            path = self._folder / f"{self._indices[position]:06d}.log"
+            with path.open("a", encoding="utf-8") as file:
+                file.write("\n".join(lines) + "\n")
+
+
+@contextmanager
+def kept(logs: SampleLogs | None) -> Iterator[None]:
+    """Keep what the program logs during the block, whatever is shown of it."""
+    if logs is None:
+        yield
+        return
+    logger = logging.getLogger("mipverify")
+    level = logger.level
+    for shown in logger.handlers:
+        shown.setLevel(max(shown.level, level))
+    logger.addHandler(logs)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(logs)
+        logs.flush()
