@@ -9,7 +9,7 @@ from pathlib import Path
 from mipverify.cli.table import interval_text, status_text
 from mipverify.errors import QueryError
 from mipverify.store.reading import PlannedSample, StoredRun, read_store
-from mipverify.store.settings import as_stored, differences, told_differences
+from mipverify.store.settings import MIXED, as_stored, differences, told_differences
 from mipverify.verify.certificate import Evidence, Status
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.record import Record, record_from
@@ -17,7 +17,7 @@ from mipverify.verify.record import Record, record_from
 # What may differ: the network is what has changed, and effort is no part of the question. Of the data, the
 # samples are compared.
 NOT_ASKED = frozenset(
-    {"mipverify", "network", "normalisation", "data", "data_source"}
+    {"mipverify", "network", "normalisation", "data", "data_digest", MIXED}
     | {option.name for option in fields(VerifyOptions)}
 )
 MOST_NAMED = 5  # samples in a message

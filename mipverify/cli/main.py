@@ -12,10 +12,12 @@ from typer.core import TyperGroup
 from mipverify import __version__
 from mipverify.cli.certify import certify
 from mipverify.cli.check import check
+from mipverify.cli.compare import compare
 from mipverify.cli.distance import distance
 from mipverify.cli.exit_codes import ExitCode
 from mipverify.cli.export import export
 from mipverify.cli.inspect import inspect
+from mipverify.cli.merge import merge
 from mipverify.cli.report import report
 from mipverify.cli.universal import universal
 from mipverify.cli.vnnlib import vnnlib
@@ -72,6 +74,8 @@ app.command()(vnnlib)
 app.command()(export)
 app.command()(check)
 app.command()(report)
+app.command()(compare)
+app.command()(merge)
 app.command()(inspect)
 
 

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 
     from mipverify.cli.arguments import Question
     from mipverify.cli.samples import Samples
+    from mipverify.frontend.dataset import Dataset
     from mipverify.frontend.network import Network
     from mipverify.verify.certificate import Certificate
     from mipverify.verify.options import VerifyOptions
 
 NO_SETTINGS = frozenset({"profile"})  # options that change no answer
-NOT_IN_KEY = frozenset({"data", "data_source"})  # the input itself is
+LOOKED_AT = 100  # inputs of a data set, for its digest
+NOT_IN_KEY = frozenset({"data", "data_digest"})  # the input itself is
 
 
 def settings_of(
@@ -41,7 +43,7 @@ def settings_of(
         "network": network.digest,
         "normalisation": normalisation_of(network),
         "data": samples.dataset.name,
-        "data_source": _place(samples.dataset.source),
+        "data_digest": _data_digest(samples.dataset),
         "norm": question.norm.value,
         "eps": json_number(question.eps),
         "radius": json_number(question.radius),
@@ -184,10 +186,10 @@ def float_or_text(value: float) -> float | str:
     return value if abs(value) != float("inf") else str(value)
 
 
-def _place(source: str) -> str:
-    """Where data come from, the same from every working directory."""
-    path = Path(source)
-    return str(path.resolve()) if path.exists() else source
+def _data_digest(dataset: Dataset) -> str:
+    """A digest of the labels and some of the inputs: tells other data apart, from wherever they are read."""
+    step = max(1, len(dataset) // LOOKED_AT)
+    return digest_of([list(dataset.inputs.shape), dataset.inputs[::step], dataset.labels])
 
 
 def _content(network: Network, samples: Samples, question: Question, position: int) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from mipverify.report.run_data import NO_EVIDENCE, RunData, Sample
 
@@ -29,6 +30,22 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How long a run took beside another one.
+
+    Attributes:
+        ratios: seconds of the second run over those of the first, by index, for samples that both answered.
+    """
+
+    ratios: dict[int, float]
+
+    @property
+    def median(self) -> float | None:
+        """Of the ratios; None without any."""
+        return median(self.ratios.values()) if self.ratios else None
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What differs between runs.
 
@@ -41,6 +58,11 @@ class Comparison:
     changes: tuple[Change, ...]
     shared: int
     differences: tuple[str, ...]
+
+    @property
+    def verdicts(self) -> int:
+        """Samples whose verdict changed."""
+        return sum(change.weight in (1, 2) for change in self.changes)
 
     @property
     def contradictions(self) -> int:
@@ -56,7 +78,9 @@ def compare(runs: Sequence[RunData]) -> Comparison:
     found = []
     for index in indices:
         samples = tuple(samples.get(index) for samples in by_index)
-        change = _change(index, samples, comparable)
+        contents = [run.contents.get(index) for run in runs]
+        alike = [same and content == contents[0] for same, content in zip(comparable, contents, strict=True)]
+        change = _change(index, samples, alike)
         if change is not None:
             found.append(change)
     return Comparison(
@@ -66,11 +90,22 @@ def compare(runs: Sequence[RunData]) -> Comparison:
     )
 
 
+def pace(one: RunData, other: RunData) -> Pace:
+    """The seconds of `other` over those of `one`, sample by sample, errors left out."""
+    before = {sample.index: sample for sample in one.samples if sample.status != "error"}
+    return Pace(
+        {
+            sample.index: sample.seconds / before[sample.index].seconds
+            for sample in other.samples
+            if sample.status != "error" and sample.index in before and before[sample.index].seconds > 0
+        }
+    )
+
+
 def same_function(one: RunData, other: RunData) -> bool:
-    """Whether bounds of both runs are about the same numbers: network, data, norm and what is unsafe."""
+    """Whether bounds of both runs are about the same numbers: network, norm and what is unsafe."""
     return all(
-        _asked(one)[part] == _asked(other)[part]
-        for part in ("network", "data", "norm", "criterion", "region")
+        _asked(one)[part] == _asked(other)[part] for part in ("network", "norm", "criterion", "region")
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,7 @@ class RunData:
         summary: counts of the last command and when it `ended`; empty while it runs, or if it was killed.
         samples: in the order of their index.
         unfinished: indices of samples that a resumed run asks for: without answer, failed, or cut short.
+        contents: digest of input, label and region of every sample, by index.
     """
 
     path: Path
@@ -119,6 +120,7 @@ class RunData:
     summary: dict[str, Any]
     samples: tuple[Sample, ...]
     unfinished: tuple[int, ...] = ()
+    contents: dict[int, str] = field(default_factory=dict)
 
     @property
     def norm(self) -> str:
@@ -173,6 +175,7 @@ def read_run(path: Path) -> RunData:
         summary=_summary(stored),
         samples=tuple(sorted(_samples(path, stored), key=lambda sample: sample.index)),
         unfinished=stored.missing,
+        contents={sample.index: sample.content for sample in stored.samples},
     )
 
 

@@ -40,6 +40,7 @@ class Finished:
         json: the record.
         seconds: that it took.
         final: False for an answer that a resumed run should ask for again.
+        finished: when it was, UTC, ISO 8601; None for now.
     """
 
     key: str
@@ -47,6 +48,7 @@ class Finished:
     json: str
     seconds: float
     final: bool = True
+    finished: str | None = None
 
 
 class RunStore:
@@ -134,13 +136,13 @@ class RunStore:
                 connection.executemany(
                     "INSERT OR REPLACE INTO record (key, idx, json, seconds, finished, final, start) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    [
-                        (one.key, one.index, one.json, one.seconds, now, int(one.final), self._number)
-                        for one in finished
-                    ],
+                    [(*_columns(one, now), self._number) for one in finished],
                 )
         for one in finished:
-            record = StoredRecord(one.key, one.index, json.loads(one.json), one.seconds, now, one.final)
+            finished_at = one.finished or now
+            record = StoredRecord(
+                one.key, one.index, json.loads(one.json), one.seconds, finished_at, one.final
+            )
             self._remove_superseded(self._known.get(one.index), record)
             self._known[one.index] = record
 
@@ -194,6 +196,10 @@ class RunStore:
                 self.artefacts.remove(files_of(old.values) - files_of(new.values))
 
 
+def _columns(one: Finished, now: str) -> tuple[str, int, str, float, str, int]:
+    return one.key, one.index, one.json, one.seconds, one.finished or now, int(one.final)
+
+
 def files_of(record: Mapping[str, Any]) -> set[str]:
     """The files that a record names, relative to its run."""
     found = (record.get("counterexample") or {}).get("file"), record.get("certificate")
@@ -245,7 +251,7 @@ def _opened(folder: Path, settings: Settings) -> sqlite3.Connection:
     try:
         rows = connection.execute("SELECT name, value FROM setting").fetchall()
         stored = {str(name): json.loads(value) for name, value in rows}
-        if mixed := stored.pop(MIXED, None):
+        if (mixed := stored.get(MIXED)) and MIXED not in settings:
             raise StoreError(
                 f"{folder} was merged from runs that differ in {', '.join(mixed)}: "
                 "resume one of these instead"
