@@ -19,8 +19,9 @@ from mipverify.certificate.content import Content, normalisation, read_content
 from mipverify.certificate.exact_arithmetic import ExactArithmetic
 from mipverify.certificate.float_arithmetic import FloatArithmetic
 from mipverify.certificate.format import CertificateError, CertificateFile, read_certificate
-from mipverify.certificate.network import CheckedNetwork, read_network
+from mipverify.certificate.network import CheckedNetwork
 from mipverify.certificate.proof import ProofChecker, ProofReport
+from mipverify.certificate.reading import read_network
 from mipverify.certificate.relaxation import Arithmetic
 from mipverify.certificate.witness import check_witness
 from mipverify.errors import InputError

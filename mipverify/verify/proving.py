@@ -22,8 +22,9 @@ from mipverify.bounds.state import PropagationState
 from mipverify.certificate.content import read_content
 from mipverify.certificate.float_arithmetic import FloatArithmetic
 from mipverify.certificate.format import FORMAT, VERSION, Arrays, CertificateFile
-from mipverify.certificate.network import Relu, read_network
+from mipverify.certificate.network import Relu
 from mipverify.certificate.proof import SLOPE_STEPS, ProofChecker
+from mipverify.certificate.reading import read_network
 from mipverify.certificate.region import CheckedPart, CheckedRegion
 from mipverify.certificate.relaxation import Choices, LayerBounds, Relaxation, bound_layers
 from mipverify.errors import InputError, MissingBoundError, ModelError, SolverError

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mipverify.certificate.check import ArithmeticChoice, check
 from mipverify.certificate.format import CertificateError, read_certificate
-from mipverify.certificate.network import read_network
+from mipverify.certificate.reading import read_network
 from mipverify.certificate.region import CheckedRegion
 from mipverify.certificate.trees import PhaseTrees, box_leaves
 from mipverify.errors import ModelError

@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mipverify.certificate.exact_arithmetic import ExactArithmetic
 from mipverify.certificate.float_arithmetic import FloatArithmetic
-from mipverify.certificate.network import CheckedNetwork, read_network
+from mipverify.certificate.network import CheckedNetwork
+from mipverify.certificate.reading import read_network
 from mipverify.certificate.region import CheckedRegion
 from mipverify.certificate.relaxation import Arithmetic, bound_layers
 from mipverify.errors import ModelError

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mipverify.certificate.exact_arithmetic import ExactArithmetic
 from mipverify.certificate.float_arithmetic import FloatArithmetic
-from mipverify.certificate.network import CheckedNetwork, read_network
+from mipverify.certificate.network import CheckedNetwork
+from mipverify.certificate.reading import read_network
 from mipverify.certificate.region import CheckedPart, CheckedRegion
 from mipverify.certificate.relaxation import Arithmetic, Choices, Relaxation, bound_layers
 from mipverify.certificate.rounding import deployed_error

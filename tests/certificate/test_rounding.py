@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from mipverify.certificate.float_arithmetic import FloatArithmetic
-from mipverify.certificate.network import CheckedNetwork, read_network
+from mipverify.certificate.network import CheckedNetwork
+from mipverify.certificate.reading import read_network
 from mipverify.certificate.region import CheckedRegion
 from mipverify.certificate.relaxation import LayerBounds, bound_layers
 from mipverify.certificate.rounding import deployed_error
