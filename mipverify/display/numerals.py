@@ -29,6 +29,18 @@ def percent(share: float) -> str:
     return f"{text} %"
 
 
+def shares_text(low: float, high: float) -> str:
+    """A share that is known up to an interval, rounded outward; one that is settled, rounded down."""
+    sides = [_tenths(low, ROUND_FLOOR), _tenths(high, ROUND_CEILING if low < high else ROUND_FLOOR)]
+    return f"{sides[0]} %" if low == high else f"{sides[0]} % to {sides[1]} %"
+
+
+def _tenths(share: float, rounding: str) -> Decimal:
+    """A share in per cent, with one digit."""
+    # A float such as 0.7 lies a hair beside the decimal it was written as: its shortest form is meant.
+    return (Decimal(repr(float(share))) * 100).quantize(Decimal("0.1"), rounding=rounding)
+
+
 def seconds_text(value: float) -> str:
     """Seconds with three digits."""
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"

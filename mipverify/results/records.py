@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mipverify.display.collection import MOST_ROWS, Line
-from mipverify.display.numerals import lower_text, percent, seconds_text, upper_text
+from mipverify.display.numerals import lower_text, seconds_text, shares_text, upper_text
 from mipverify.report.rows import COLUMNS, NORMS
 from mipverify.results.frame import data_frame
 from mipverify.verify.certificate import Status
@@ -57,8 +57,7 @@ def result_text(summary: Summary, *, distance: bool) -> str:
     if not distance:
         if summary.certified_accuracy is None:
             return ""
-        low, high = summary.certified_accuracy
-        return f"certified {percent(low)}" if low == high else f"certified {percent(low)} to {percent(high)}"
+        return f"certified {shares_text(*summary.certified_accuracy)}"
     correct = summary.total - summary.misclassified - summary.errors
     closed = f"{summary.verified} of {correct} closed"
     if summary.mean_lower_bound is None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mipverify.cli.sample_logs import SampleLogs, kept
+from tests.cli.conftest import MLP, Invoke
 
 LOGGER = logging.getLogger("mipverify.test")
 
@@ -81,3 +82,18 @@ def test_what_is_shown_and_the_level_stay_as_they_were(tmp_path: Path) -> None:
 def test_without_a_run_nothing_is_kept() -> None:
     with pytest.raises(ZeroDivisionError), kept(None):
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_sample_of_a_run_has_its_log(invoke: Invoke, tmp_path: Path, workers: int) -> None:
+    run = tmp_path / "run"
+    asked = ("--eps", "0.05", "--index", "3,7", "--batch-size", "1", "--workers", workers, "--out", run)
+    done = invoke("certify", MLP, *asked)
+    assert done.exit_code == 0, done.output
+    assert "DEBUG" not in done.stderr
+    assert sorted(path.name for path in (run / "logs").iterdir()) == ["000003.log", "000007.log"]
+    for index in (3, 7):
+        lines = text(run / "logs", index).splitlines()
+        assert any("mipverify.verify.case: bounds " in line for line in lines)
+        assert [line for line in lines if "session: sample " in line] == [lines[-1]]
+        assert f"session: sample {index}: total " in lines[-1]
