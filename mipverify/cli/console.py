@@ -81,10 +81,14 @@ def _log_at(level: int) -> None:
 
 
 class _StderrHandler(logging.Handler):
-    """`warning: text` on whatever stderr is at the time, as the live bar replaces it."""
+    """`warning: text` on whatever stderr is at the time, as the live table replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = f"{record.levelname.lower()}: {record.getMessage()}"
+        text = record.getMessage()
+        samples = record.__dict__.get("samples", ())
+        if len(samples) == 1 and not text.startswith("sample "):
+            text = f"sample {samples[0]}: {text}"
+        text = f"{record.levelname.lower()}: {text}"
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
         sys.stderr.write(text + "\n")

@@ -1,4 +1,4 @@
-"""What was logged while a sample was worked on, in a file of its own in the run."""
+"""Which sample a log record is about; and what was logged about it, in a file of its own in the run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ SECONDS_KEPT = 1.0  # a line waits no longer than this, if another one comes
 
 
 class SampleLogs(logging.Handler):
-    """Appends log records to the file of each sample that they are about.
+    """Marks log records with the samples that they are about, and appends them to the files of these.
 
     A record that says so itself has `positions`, those of samples in the run, as those of other processes do.
     Others come from the work in this process, and are about whoever's turn it is. A disk that is full loses
     lines, and ends no run.
 
     Args:
-        folder: where `INDEX.log` belongs; made with the first file.
+        folder: where `INDEX.log` belongs; made with the first file. None to keep nothing.
         indices: of the samples, by position.
     """
 
-    def __init__(self, folder: Path, indices: Sequence[int]) -> None:
+    def __init__(self, folder: Path | None, indices: Sequence[int]) -> None:
         super().__init__(logging.DEBUG)
-        self._folder = folder
+        self.folder = folder
         self._indices = indices
         self._turn: tuple[int, ...] = ()
         self._lines: defaultdict[int, list[str]] = defaultdict(list)
@@ -40,9 +40,12 @@ class SampleLogs(logging.Handler):
         self._turn = tuple(positions)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line for each of its samples."""
+        """Keep a line for each of its samples; handlers after this one find their indices in `samples`."""
         own = () if record.name.startswith(ABOUT_ALL) else self._turn
         positions = record.__dict__.get("positions", own)
+        record.__dict__["samples"] = tuple(self._indices[position] for position in positions)
+        if self.folder is None:
+            return
         text = self.format(record) if positions else ""
         for position in positions:
             self._lines[position].append(text)
@@ -71,27 +74,25 @@ class SampleLogs(logging.Handler):
 
     def _write(self, position: int) -> None:
         lines = self._lines.pop(position, None)
-        if not lines:
+        if not lines or self.folder is None:
             return
         with suppress(OSError):
-            self._folder.mkdir(exist_ok=True)
-            path = self._folder / f"{self._indices[position]:06d}.log"
+            self.folder.mkdir(exist_ok=True)
+            path = self.folder / f"{self._indices[position]:06d}.log"
             with path.open("a", encoding="utf-8") as file:
                 file.write("\n".join(lines) + "\n")
 
 
 @contextmanager
-def kept(logs: SampleLogs | None) -> Iterator[None]:
+def kept(logs: SampleLogs) -> Iterator[None]:
     """Keep what the program logs during the block, whatever is shown of it."""
-    if logs is None:
-        yield
-        return
     logger = logging.getLogger("mipverify")
     level = logger.level
     for shown in logger.handlers:
         shown.setLevel(max(shown.level, level))
-    logger.addHandler(logs)
-    logger.setLevel(logging.DEBUG)
+    logger.handlers.insert(0, logs)  # those that show something come after it
+    if logs.folder is not None:
+        logger.setLevel(logging.DEBUG)
     try:
         yield
     finally:

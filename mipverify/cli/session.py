@@ -206,11 +206,12 @@ def _watch(session: Session, asked: Samples) -> Watch:
     return Watch(Board(len(asked)), asked.indices, distance=session.question.eps is None)
 
 
-def _logs(session: Session, asked: Samples) -> SampleLogs | None:
-    return None if session.output is None else SampleLogs(session.output.folder / LOGS, asked.indices)
+def _logs(session: Session, asked: Samples) -> SampleLogs:
+    folder = None if session.output is None else session.output.folder / LOGS
+    return SampleLogs(folder, asked.indices)
 
 
-def _take_answers(session: Session, asked: Samples, watch: Watch, logs: SampleLogs | None) -> None:
+def _take_answers(session: Session, asked: Samples, watch: Watch, logs: SampleLogs) -> None:
     found = answers(session.network, asked, session.question, session.options, session.workers)
     lines = Lines(session.terminal, json=session.json)
     try:
@@ -218,8 +219,7 @@ def _take_answers(session: Session, asked: Samples, watch: Watch, logs: SampleLo
             for news in items:
                 if not isinstance(news, Found):
                     watch.board.working(news.positions)
-                    if logs:
-                        logs.turn(news.positions)
+                    logs.turn(news.positions)
                     continue
                 if not news.final:
                     watch.board.heard(news.position, news.certificate)
@@ -228,8 +228,7 @@ def _take_answers(session: Session, asked: Samples, watch: Watch, logs: SampleLo
                 LOGGER.info(
                     "sample %d: %s", record.index, _effort(record), extra={"positions": (news.position,)}
                 )
-                if logs:
-                    logs.finished(news.position)
+                logs.finished(news.position)
                 if session.output:
                     session.output.put(record, unfinished=news.interrupted)
                 session.records.append(record)

@@ -109,3 +109,14 @@ def test_what_is_no_baseline_is_refused_before_any_work(invoke: Invoke, tmp_path
     assert "is not a run" in refusal(invoke, *asked, tmp_path)
     assert not (tmp_path / "run").exists()
     assert "--baseline-tolerance must be" in refusal(invoke, *asked, tmp_path, "--baseline-tolerance", "1.5")
+
+
+def test_a_merged_run_is_a_baseline_like_others(invoke: Invoke, baseline: Path, tmp_path: Path) -> None:
+    more, merged = tmp_path / "more", tmp_path / "merged"
+    asked = ("certify", MLP, "--eps", "0.02")
+    assert invoke(*asked, "--index", "5", "--restarts", "2", "--out", more).exit_code == 0
+    done = invoke("merge", baseline, more, "-o", merged)
+    assert done.exit_code == 0, done.output
+    done = invoke(*asked, "--index", "1,5", "--baseline", merged)
+    assert done.exit_code == 0, done.output
+    assert "0 of 2 samples in common" in done.stdout

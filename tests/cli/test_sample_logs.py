@@ -79,9 +79,23 @@ def test_what_is_shown_and_the_level_stay_as_they_were(tmp_path: Path) -> None:
     assert "kept, not shown" in text(tmp_path, 0)
 
 
-def test_without_a_run_nothing_is_kept() -> None:
-    with pytest.raises(ZeroDivisionError), kept(None):
-        raise ZeroDivisionError
+def test_without_a_run_records_are_marked_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    logger = logging.getLogger("mipverify")
+    level = logger.level
+    with kept(SampleLogs(None, [8])):
+        assert logger.level == level
+        LOGGER.warning("told", extra={"positions": (0,)})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_lines_of_a_verbose_run_name_their_sample(invoke: Invoke, workers: int) -> None:
+    asked = ("--eps", "0.05", "--index", "3,7", "--batch-size", "1", "--workers", workers, "-vv")
+    lines = invoke("certify", MLP, *asked).stderr.splitlines()
+    assert any(line.startswith("debug: sample 3: bounds ") for line in lines)
+    assert any(line.startswith("debug: sample 7: bounds ") for line in lines)
+    assert [line.count("sample 7") for line in lines if line.startswith("info: sample 7")] == [1]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
