@@ -31,6 +31,7 @@ class SampleLogs(logging.Handler):
         self.folder = folder
         self._indices = indices
         self._turn: tuple[int, ...] = ()
+        self._files: set[Path] = set()
         self._lines: defaultdict[int, list[str]] = defaultdict(list)
         self._written = monotonic()
         self.setFormatter(logging.Formatter(FORMAT))
@@ -64,6 +65,11 @@ class SampleLogs(logging.Handler):
                 self._write(position)
             self._written = monotonic()
 
+    def discard(self) -> None:
+        """Remove what was written, for a run that comes to nothing."""
+        for path in self._files:
+            path.unlink(missing_ok=True)
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         self.acquire()
@@ -79,6 +85,7 @@ class SampleLogs(logging.Handler):
         with suppress(OSError):
             self.folder.mkdir(exist_ok=True)
             path = self.folder / f"{self._indices[position]:06d}.log"
+            self._files.add(path)
             with path.open("a", encoding="utf-8") as file:
                 file.write("\n".join(lines) + "\n")
 

@@ -174,9 +174,10 @@ def _answer_all(session: Session) -> ExitCode:
     """Take the answers as they come; whatever stops the run, what is finished is saved and summed up."""
     stopped: ExitCode | None = None
     refused = lost = False
+    asked = session.missing()
+    watch, logs = _watch(session, asked), _logs(session, asked)
     try:
-        if asked := session.missing():
-            watch, logs = _watch(session, asked), _logs(session, asked)
+        if asked:
             with session.terminal.watched(watch), kept(logs):
                 _take_answers(session, asked, watch, logs)
     except KeyboardInterrupt:
@@ -196,6 +197,7 @@ def _answer_all(session: Session) -> ExitCode:
             if not refused:
                 _sum_up(session, None if lost else session.output)
             elif session.output:
+                logs.discard()
                 session.output.discard()
     if stopped is None and session.baseline is not None and session.baseline.lost(session.records):
         return ExitCode.FALSIFIED

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
+from mipverify.cli import session
 from mipverify.cli.sample_logs import SampleLogs, kept
+from mipverify.errors import QueryError
+from mipverify.verify.news import News
 from tests.cli.conftest import MLP, Invoke
 
 LOGGER = logging.getLogger("mipverify.test")
@@ -111,3 +115,19 @@ def test_every_sample_of_a_run_has_its_log(invoke: Invoke, tmp_path: Path, worke
         assert any("mipverify.verify.case: bounds " in line for line in lines)
         assert [line for line in lines if "session: sample " in line] == [lines[-1]]
         assert f"session: sample {index}: total " in lines[-1]
+
+
+def test_a_run_that_is_refused_leaves_no_logs(
+    invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = session.answers
+
+    def refusing(*arguments: object) -> Generator[News]:
+        yield next(answers(*arguments))  # type: ignore[arg-type]
+        LOGGER.info("work begins")
+        raise QueryError("it makes no sense after all")
+
+    monkeypatch.setattr(session, "answers", refusing)
+    done = invoke("certify", MLP, "--eps", "0.05", "-n", "2", "--out", tmp_path / "run")
+    assert done.exit_code == 2, done.output
+    assert not (tmp_path / "run").exists()
