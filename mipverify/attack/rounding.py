@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mipverify.graph.operators import Float64Array
+from mipverify.problem.image import Image
 from mipverify.problem.norm import Norm, grouped_max
 from mipverify.problem.region import Ball
 
@@ -13,6 +14,7 @@ BoolArray = NDArray[np.bool_]
 
 _LARGEST = float(np.finfo(np.float32).max)
 _SHRINK_TRIES = 48
+_FORM_ROOM = 2.0**-23  # share of the terms of a form that rounding to float32 stays below, twice
 ALMOST = 1e-3  # of a step of a grid
 
 
@@ -59,6 +61,8 @@ def _shrunk_into(points: Float64Array, ball: Ball) -> Float64Array:
     """Points [k, n] moved towards 0, where all conditions on forms hold, until they do."""
     image = ball.conditions
     assert image is not None
+    near = [row if image.contains(row) else _nudged(row, image) for row in points]
+    points = np.array(near, dtype=np.float64).reshape(points.shape)
     rounded, share, shrink = points, np.minimum(1.0, image.share(points)), 2.0**-50
     for _ in range(_SHRINK_TRIES):
         outside = ~image.contains(rounded)
@@ -70,6 +74,17 @@ def _shrunk_into(points: Float64Array, ball: Ball) -> Float64Array:
         share = np.where(outside, share * (1.0 - shrink), share)
         shrink = min(2.0 * shrink, 0.5)
     return rounded
+
+
+def _nudged(point: Float64Array, image: Image) -> Float64Array:
+    """The nearest float32 numbers that keep the sides, which a solver or rounding missed by a little."""
+    room = _FORM_ROOM * (np.abs(image.matrix) @ np.abs(point))
+    forms = image.matrix @ point
+    wanted = np.clip(forms, image.lower + room, np.maximum(image.lower + room, image.upper - room))
+    missed = wanted != forms
+    move = np.linalg.lstsq(image.matrix[missed], (wanted - forms)[missed], rcond=None)[0]
+    moved = nearest32(point + move)
+    return moved if image.contains(moved) else point
 
 
 def _round_box(points: Float64Array, ball: Ball) -> Float64Array:

@@ -16,10 +16,14 @@ from mipverify.cli.exit_codes import ExitCode
 from mipverify.errors import QueryError
 
 if TYPE_CHECKING:
+    from mipverify.attack.confirm import Replayable
     from mipverify.cli.console import Terminal
+    from mipverify.cli.samples import Samples
     from mipverify.encoding.encode import Encoding
     from mipverify.frontend.network import Network
+    from mipverify.problem.grid import Grid
     from mipverify.problem.query import Query
+    from mipverify.verify.regions import Regions
 
 COSTS = {
     "decide": "no cost: any solution is a counterexample, none means there is none",
@@ -91,6 +95,16 @@ class ExportArguments:
     reading: cli.ReadingOption = "label"
     output: cli.HoldsOption = None
     domain: cli.DomainOption = "0,1"
+    mask: cli.MaskOption = None
+    fixed: cli.FixedOption = None
+    lower: cli.LowerOption = None
+    upper: cli.UpperOption = None
+    radii: cli.RadiiOption = None
+    perturb: cli.PerturbOption = None
+    outside: cli.OutsideOption = None
+    distance_in: cli.DistanceInOption = None
+    levels: cli.LevelsOption = None
+    integer: cli.IntegerOption = None
     data: cli.DataOption = None
     label: cli.LabelOption = None
     index: Annotated[
@@ -116,6 +130,16 @@ class ExportArguments:
             reading=self.reading,
             output=self.output,
             domain=self.domain,
+            mask=self.mask,
+            fixed=self.fixed,
+            lower=self.lower,
+            upper=self.upper,
+            radii=self.radii,
+            perturb=self.perturb,
+            outside=self.outside,
+            distance_in=self.distance_in,
+            levels=self.levels,
+            integer=self.integer,
             data=self.data,
             label=self.label,
             index=str(self.index),
@@ -137,10 +161,10 @@ def export(arguments: ExportArguments) -> None:
     Exit codes: 0 written; 2 bad usage, model or data. With --solution: 1 if the solution is a counterexample
     that onnxruntime confirms, 3 if it is not.
     """
-    _check_usage(arguments)
-    radius = None if arguments.eps is None else parsing.radius(arguments.eps, "--eps")
     chosen = arguments.sample()
-    question = chosen.question()
+    asked = chosen.question()
+    _check_usage(arguments, asked)
+    radius = None if arguments.eps is None else parsing.radius(arguments.eps, "--eps")
     from mipverify.cli.console import Terminal
     from mipverify.cli.samples import choose_samples
     from mipverify.cli.session import open_network
@@ -148,17 +172,21 @@ def export(arguments: ExportArguments) -> None:
 
     terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
     network = open_network(chosen, terminal)
-    samples = choose_samples(network, chosen, question, terminal)
+    samples = choose_samples(network, chosen, asked, terminal)
+    regions, grid = _region(network, samples)
     (query,) = questions(
         network.graph,
         samples.points,
         samples.labels,
         radius=math.inf if radius is None else radius,
-        norm=question.norm,
-        criterion=question.criterion,
-        domain=question.domain,
+        norm=asked.norm,
+        criterion=asked.criterion,
+        domain=asked.domain,
+        regions=regions,
+        grid=grid,
+        whole=radius is None and _needs_radius(arguments),
     )
-    title = _title(arguments, network, query, question, samples.dataset.name)
+    title = _title(arguments, network, query, asked, samples.dataset.name)
     code = ExitCode.VERIFIED
     if arguments.vnnlib is not None:
         _write_property(arguments.vnnlib, network, query, title)
@@ -167,15 +195,29 @@ def export(arguments: ExportArguments) -> None:
     raise typer.Exit(code)
 
 
-def _check_usage(arguments: ExportArguments) -> None:
+def _check_usage(arguments: ExportArguments, asked: Question) -> None:
     if arguments.program is None and arguments.solution is None and arguments.vnnlib is None:
         raise QueryError("nothing to export: give -o FILE.mps, -o FILE.lp, --vnnlib FILE or --solution FILE")
     if arguments.program is not None and Path(arguments.program).suffix.lower() not in (".mps", ".lp"):
         raise QueryError(f"-o {arguments.program}: the program is written as FILE.mps or FILE.lp")
-    if arguments.eps is None and (
-        arguments.vnnlib is not None or arguments.objective not in (None, "closest")
-    ):
-        raise QueryError("--eps is missing: only a program of the closest point needs no radius")
+    if arguments.eps is None and _needs_radius(arguments) and not asked.region.bounded:
+        raise QueryError(
+            "--eps is missing: only a program of the closest point, or about all of a region, needs no radius"
+        )
+
+
+def _needs_radius(arguments: ExportArguments) -> bool:
+    """Whether the question is about a region, not about the closest point."""
+    return arguments.vnnlib is not None or arguments.objective not in (None, "closest")
+
+
+def _region(network: Network, samples: Samples) -> tuple[Regions, Grid | None]:
+    from mipverify.runs.api import grid_of
+    from mipverify.verify.regions import read_regions
+
+    given = samples.region.part(range(1))
+    grid = grid_of(network, given.pop("levels", None), given.pop("integers", None))
+    return read_regions(samples.points, network.input_shape, **given), grid  # type: ignore[misc]
 
 
 def _program(
@@ -189,13 +231,16 @@ def _program(
 ) -> ExitCode:
     """Encode the question; write the program, or read a solution of it."""
     from mipverify.runs.encodings import objective_named
-    from mipverify.verify.encoded import encode_query
+    from mipverify.verify.encoded import encode_query, in_parameters
     from mipverify.verify.engine import Engine
 
     wanted = objective_named(arguments.objective, radius=radius)
     options = chosen.verify_options()
+    asked: Replayable = network
+    if query.parametrised is not None:
+        asked, query = in_parameters(network, query)
     encoding = encode_query(
-        Engine(network, options), query, wanted, quadratic=True, time_limit=options.time_limit
+        Engine(asked, options), query, wanted, quadratic=True, time_limit=options.time_limit
     )
     if arguments.program is not None:
         _write_program(arguments.program, encoding, title, terminal)
@@ -203,7 +248,7 @@ def _program(
         return ExitCode.VERIFIED
     from mipverify.cli.solution import show_solution
 
-    return show_solution(arguments.solution, encoding, network, terminal)
+    return show_solution(arguments.solution, encoding, asked, terminal)
 
 
 def _write_program(target: str, encoding: Encoding, title: str, terminal: Terminal) -> None:
@@ -231,9 +276,10 @@ def _title(arguments: ExportArguments, network: Network, query: Query, question:
         what = f"does {criterion.output} fail"
     elif criterion.reading is Reading.ARGMAX:
         what = f"does a class other than {query.label} beat all others{margin}"
+    region = "".join(f", {name} {text}" for name, text in question.region.given().items())
     return (
         f"Sample {arguments.index} of {data}, network {network.name}: {what}\n"
-        f"within {question.norm} distance {arguments.eps or 'inf'} of the input?"
+        f"within {question.norm} distance {arguments.eps or 'inf'} of the input{region}?"
     )
 
 

@@ -11,15 +11,15 @@ from mipverify.cli.exit_codes import ExitCode
 from mipverify.errors import DataError
 
 if TYPE_CHECKING:
+    from mipverify.attack.confirm import Replayable
     from mipverify.cli.console import Terminal
     from mipverify.encoding.encode import Encoding
-    from mipverify.frontend.network import Network
     from mipverify.graph.operators import Float64Array
     from mipverify.problem.query import Query
     from mipverify.problem.witness import Witness
 
 
-def show_solution(file: str, encoding: Encoding, network: Network, terminal: Terminal) -> ExitCode:
+def show_solution(file: str, encoding: Encoding, network: Replayable, terminal: Terminal) -> ExitCode:
     """Print what the solution in a file says of the network, and replay it in onnxruntime.
 
     Raises:
@@ -37,7 +37,8 @@ def show_solution(file: str, encoding: Encoding, network: Network, terminal: Ter
     _say(terminal, "objective", f"{program.cost_at(solution.point):.8g}")
     _say(terminal, "violation", f"{violation(program, solution.point):.3g} (of rows, bounds, integrality)")
     _say(terminal, "prediction", f"{int(np.argmax(outputs))}, label {query.label}")
-    _say(terminal, "distance", f"{float(query.region.norm.distance(query.region.center, a)):.8g}")
+    _say(terminal, "distance", f"{float(query.region.distance(a)):.8g}")
+    _say_parameters(terminal, network, a)
     _say(terminal, "margin", f"{float(query.margin(outputs)):.6g} (>= 0: a counterexample, in float64)")
     witness = replay(network, query, a, repair=False)
     if witness is not None:
@@ -50,13 +51,21 @@ def show_solution(file: str, encoding: Encoding, network: Network, terminal: Ter
     return ExitCode.UNDECIDED
 
 
+def _say_parameters(terminal: Terminal, network: Replayable, point: Float64Array) -> None:
+    from mipverify.frontend.perturbed import PerturbedNetwork
+
+    if isinstance(network, PerturbedNetwork) and not network.parametrisation.perturbation.is_diagonal:
+        named = network.parametrisation.named(point)
+        _say(terminal, "parameters", ", ".join(f"{name} {value:.4g}" for name, value in named.items()))
+
+
 def _confirmed(terminal: Terminal, how: str, witness: Witness) -> ExitCode:
     facts = f"distance {witness.distance:.8g}, margin {witness.margin:.3g}"
     _say(terminal, "onnxruntime", f"{how}: prediction {witness.prediction}, {facts}")
     return ExitCode.FALSIFIED
 
 
-def _why_not(network: Network, query: Query, a: Float64Array) -> str:
+def _why_not(network: Replayable, query: Query, a: Float64Array) -> str:
     from mipverify.attack.rounding import round_all_into
 
     rounded, inside = round_all_into(a[None], query.region)

@@ -236,7 +236,7 @@ def certify_batch(
             distance_in=distance_in,
         ),
         whole=eps is None,
-        grid=_grid(network, levels, integers),
+        grid=grid_of(network, levels, integers),
     )
     radius = np.inf if eps is None else float(eps)
     return _answers(network, queries, eps=radius, options=options or VerifyOptions(), workers=workers)
@@ -326,7 +326,7 @@ def distance_batch(
             outside=outside,
             distance_in=distance_in,
         ),
-        grid=_grid(network, levels, integers),
+        grid=grid_of(network, levels, integers),
     )
     return _answers(network, queries, eps=None, options=options or VerifyOptions(), workers=workers)
 
@@ -341,7 +341,8 @@ def answerable(network: Network, criterion: Criterion) -> Graph:
     return network.graph
 
 
-def _grid(network: Network, levels: ArrayLike | None, integers: Iterable[int] | None) -> Grid | None:
+def grid_of(network: Network, levels: ArrayLike | None, integers: Iterable[int] | None) -> Grid | None:
+    """The values that features take; None where all are continuous."""
     return read_grid(levels, None if integers is None else list(integers), network.graph.input_size)
 
 

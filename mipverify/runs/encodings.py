@@ -15,6 +15,7 @@ from mipverify.problem.families import AnyFamily
 from mipverify.problem.norm import Norm
 from mipverify.problem.perturbation import Outside
 from mipverify.problem.query import Reading
+from mipverify.runs.api import answerable, grid_of
 from mipverify.verify.encoded import encode_query
 from mipverify.verify.engine import Engine
 from mipverify.verify.options import VerifyOptions
@@ -43,6 +44,8 @@ def encode(
     perturbation: AnyFamily | None = None,
     outside: str | Outside | None = None,
     distance_in: str = "theta",
+    levels: ArrayLike | None = None,
+    integers: Iterable[int] | None = None,
     quadratic: bool = True,
     options: VerifyOptions | None = None,
 ) -> Encoding:
@@ -70,6 +73,8 @@ def encode(
         perturbation: inputs are a = x + P theta, as in `certify_batch`.
         outside: what becomes of inputs outside of the domain, as in `certify_batch`.
         distance_in: theta, or input for distances |P theta|.
+        levels: features take values in steps, as in `certify_batch`.
+        integers: positions of features that are whole numbers.
         quadratic: whether an l2 ball or distance is written as it is, for solvers of MIQP; else by tangents.
         options: how neurons are bounded: `bounds`, `device`, `threads`, and `time_limit` for it.
 
@@ -80,15 +85,15 @@ def encode(
     if eps is not None and not (np.isfinite(eps) and eps >= 0):
         raise QueryError(f"eps must be a finite number >= 0, got {eps}")
     wanted = objective_named(objective, radius=eps)
-    radius = float("inf") if eps is None else eps
+    criterion = Criterion.of(targets=targets, alpha=alpha, reading=reading, output=output)
     (query,) = questions(
-        network.graph,
+        answerable(network, criterion),
         np.asarray(x)[None],
         None if label is None else [label],
-        radius=radius,
+        radius=float("inf") if eps is None else eps,
         norm=norm,
         domain=domain,
-        criterion=Criterion.of(targets=targets, alpha=alpha, reading=reading, output=output),
+        criterion=criterion,
         regions=read_regions(
             flat_points(np.asarray(x)[None]),
             network.input_shape,
@@ -101,6 +106,7 @@ def encode(
             outside=outside,
             distance_in=distance_in,
         ),
+        grid=grid_of(network, levels, integers),
     )
     options = options or VerifyOptions()
     engine = Engine(network, options)

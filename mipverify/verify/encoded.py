@@ -7,12 +7,20 @@ from math import inf
 
 from mipverify.bounds.network_bounds import Method
 from mipverify.encoding.encode import Encoding, Objective, encode
-from mipverify.frontend.perturbed import perturbed_network
+from mipverify.frontend.perturbed import PerturbedNetwork, Runnable, perturbed_network
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine, torch_threads
 from mipverify.verify.problem import bound_outputs, open_problem, optimise_neurons
+
+
+def in_parameters(network: Runnable, query: Query) -> tuple[PerturbedNetwork, Query]:
+    """A parametrised query as a plain one, and the network that it is about."""
+    if query.parametrised is None:
+        raise ValueError("the query is not parametrised")
+    made = perturbed_network(network, query.parametrised, query.region)
+    return made, replace(query, parametrised=None)
 
 
 def encode_query(
@@ -34,8 +42,8 @@ def encode_query(
         MissingBoundError: a neuron has no finite bound.
     """
     if query.parametrised is not None:
-        network = perturbed_network(engine.network, query.parametrised, query.region)
-        engine, query = Engine(network, engine.options), replace(query, parametrised=None)
+        network, query = in_parameters(engine.network, query)
+        engine = Engine(network, engine.options)
     deadline = Deadline(time_limit)
     everything = tuple(range(len(query.unsafe)))
     with torch_threads(engine.options.threads):

@@ -18,7 +18,7 @@ QUESTION = ("--eps", "0.15", "--index", "0")
 def by_highs(file: Path) -> Path:
     highs = highspy.Highs()
     highs.setOptionValue("output_flag", False)
-    assert highs.readModel(str(file)) == highspy.HighsStatus.kOk
+    assert highs.readModel(str(file)) != highspy.HighsStatus.kError  # tiny coefficients are a warning
     highs.run()
     highs.writeSolution(str(file.with_suffix(".sol")), 0)
     return file.with_suffix(".sol")
@@ -118,6 +118,63 @@ def test_a_distance_in_l2_is_a_quadratic_program(invoke: Invoke, tmp_path: Path)
     assert answer["onnxruntime"].startswith("confirmed")
 
 
+@pytest.mark.parametrize(
+    ("solve", "region"),
+    [
+        (by_highs, ("--eps", "0.6", "--mask", "2:6,2:6")),
+        (by_cbc, ("--eps", "0.6", "--mask", "2:6,2:6")),
+        (
+            by_highs,
+            ("--eps", "0.6", "--fixed", "0-17,22-25,30-33,38-41,46-63", "--lower", "0", "--upper", "1"),
+        ),
+        (by_highs, ("--eps", "0.3", "--mask", "2:6,2:6", "--radii", "2")),
+        (by_highs, ("--eps", "0.6", "--mask", "2:6,2:6", "--levels", "16")),
+        (by_highs, ("--eps", "1", "--perturb", "kernels:3", "--norm", "l1")),
+        (by_cbc, ("--eps", "1", "--perturb", "brightness+contrast", "--outside", "forbid")),
+        *(
+            (
+                solve,
+                (
+                    *("--eps", eps, "--norm", norm, "--perturb", "brightness+contrast"),
+                    *("--outside", outside, "--distance-in", "input"),
+                ),
+            )
+            for solve, norm, eps, outside in (
+                (by_highs, "linf", "1", "forbid"),
+                (by_highs, "l1", "20", "allow"),
+            )
+        ),
+    ],
+)
+def test_a_program_of_a_region_has_the_answer_of_the_engine(
+    invoke: Invoke, tmp_path: Path, solve: object, region: tuple[str, ...]
+) -> None:
+    file = tmp_path / "closest.mps"
+    common = ("export", MLP, *region, "--objective", "closest")
+    assert invoke(*common, "-o", file).exit_code == 0
+    result = invoke(*common, "--solution", solve(file))  # type: ignore[operator]
+    assert result.exit_code == 1, result.output
+    answer = said(result.stdout)
+    asked = ["--radius" if part == "--eps" else part for part in region]
+    record = json.loads(invoke("distance", MLP, "--index", "0", "--json", "-q", *asked).stdout)
+    assert record["lower_bound"] * (1 - 1e-6) <= float(answer["objective"])
+    assert float(answer["objective"]) <= record["upper_bound"] * (1 + 1e-6)
+    assert float(answer["distance"]) == pytest.approx(record["upper_bound"], rel=1e-3)
+    assert answer["onnxruntime"].startswith("confirmed")
+    assert ("parameters" in answer) == ("--perturb" in region)
+
+
+def test_a_region_needs_no_radius(invoke: Invoke, tmp_path: Path) -> None:
+    file = tmp_path / "worst.mps"
+    common = ("export", MLP, "--mask", "2:4,2:4", "--objective", "worst")
+    assert invoke(*common, "-o", file).exit_code == 0
+    result = invoke(*common, "--solution", by_highs(file))
+    record = json.loads(invoke("certify", MLP, "--index", "0", "--json", "-q", "--mask", "2:4,2:4").stdout)
+    assert record["status"] == "verified"
+    assert result.exit_code == 3
+    assert float(said(result.stdout)["objective"]) > 0
+
+
 def test_without_a_radius_the_whole_domain_is_searched(invoke: Invoke, tmp_path: Path) -> None:
     file = tmp_path / "closest.mps"
     assert invoke("export", MLP, "-o", file, "--targets", "0", "--bounds", "interval").exit_code == 0
@@ -135,6 +192,9 @@ def test_without_a_radius_the_whole_domain_is_searched(invoke: Invoke, tmp_path:
         (("--eps", "0.1", "--solution", "/nowhere/m.sol"), "cannot be read"),
         (("--eps", "0.1", "--solution", "README.md"), "holds no solution of this program"),
         (("--eps", "0.1", "-o", "m.lp", "--objective", "nearest"), "unknown objective 'nearest'"),
+        (("--eps", "0.1", "-o", "m.lp", "--mask", "0:9,0:9"), "is no part of the 8 rows or columns"),
+        (("--eps", "0.1", "--vnnlib", "-", "--perturb", "brightness"), "VNN-LIB has boxes only"),
+        (("--eps", "0.1", "--vnnlib", "-", "--levels", "16"), "VNN-LIB has boxes only"),
     ],
 )
 def test_bad_usage_is_one_line(invoke: Invoke, arguments: tuple[str, ...], said: str) -> None:

@@ -42,8 +42,11 @@ def classification_text(network: Network, query: Query, *, title: str) -> str:
         title: a comment for the first line.
 
     Raises:
-        QueryError: a norm other than linf, an unbounded box.
+        QueryError: a norm other than linf, an unbounded box, parameters, features on a grid.
     """
+    if query.parametrised is not None or query.region.grid is not None:
+        what = "steps of features" if query.parametrised is None else "perturbations and radii of features"
+        raise QueryError(f"VNN-LIB has boxes only: {what} cannot be exported, a program (-o) has them")
     if query.region.norm is not Norm.LINF:
         raise QueryError(f"VNN-LIB has boxes only: norm {query.region.norm} cannot be exported, linf can")
     lower, upper = _box(query)
