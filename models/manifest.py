@@ -13,6 +13,7 @@ from certified_training import certified_accuracy
 from onnx_files import clean_accuracy
 from recipes import Recipe
 from torch import Tensor, nn
+from verified_accuracy import verified_figures
 
 MODELS = Path(__file__).resolve().parent
 MANIFEST = MODELS / "manifest.json"
@@ -37,7 +38,7 @@ def describe(name: str, recipe: Recipe, net: nn.Sequential, x: Tensor, labels: T
     path = MODELS / f"{name}.onnx"
     entry: dict[str, Any] = {
         "file": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": digest(path),
         "bytes": path.stat().st_size,
         "input": {"name": "input", "shape": ["batch", *recipe.shape], "range": [0, 1]},
         "output": {"name": "logits", "shape": ["batch", 10]},
@@ -51,6 +52,7 @@ def describe(name: str, recipe: Recipe, net: nn.Sequential, x: Tensor, labels: T
     }
     if recipe.eps:
         entry["robustness"] = robustness(recipe, net, x, labels)
+        entry["robustness"]["mipverify"] = verified_figures(path, recipe, x, labels)
     return entry
 
 
@@ -65,7 +67,7 @@ def training(recipe: Recipe) -> dict[str, Any]:
         "weight_decay": recipe.weight_decay,
         "seed": recipe.seed,
     }
-    if recipe.eps:
+    if recipe.eps_train:
         numbers |= {"norm": "linf", "eps": recipe.eps_train, "warm_up": recipe.warm_up, "ramp": recipe.ramp}
     if recipe.method == "pgd":
         numbers["attack_steps"] = recipe.attack_steps
@@ -75,7 +77,10 @@ def training(recipe: Recipe) -> dict[str, Any]:
 
 
 def robustness(recipe: Recipe, net: nn.Sequential, x: Tensor, labels: Tensor) -> dict[str, Any]:
-    """Accuracy under attack and by the training-side bounds (float32, not widened: figures, no claims)."""
+    """Accuracy under attack and by the training-side bounds, on the whole test set.
+
+    They are float32 and not widened: figures, no claims.
+    """
     generator = torch.Generator().manual_seed(recipe.seed)
     attacked = attacked_accuracy(net, x, labels, eps=recipe.eps, steps=ATTACK_STEPS, generator=generator)
     figures: dict[str, Any] = {"norm": "linf", "eps": recipe.eps, "pgd_accuracy": round(attacked, 6)}
@@ -95,9 +100,27 @@ def count_relus(net: nn.Sequential, shape: tuple[int, ...]) -> int:
     return count
 
 
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def recorded(name: str) -> str | None:
+    """The digest that the manifest has for a network; None if it is not there."""
+    entry = _entries().get(name)
+    return None if entry is None else str(entry["sha256"])
+
+
+def _entries() -> dict[str, Any]:
+    if not MANIFEST.is_file():
+        return {}
+    entries: dict[str, Any] = json.loads(MANIFEST.read_text(encoding="utf-8"))
+    return entries
+
+
 def record(name: str, entry: dict[str, Any]) -> None:
     """Put one entry into the manifest, which keeps the order of names."""
-    entries = json.loads(MANIFEST.read_text(encoding="utf-8")) if MANIFEST.is_file() else {}
+    entries = _entries()
     entries[name] = entry
     ordered = {key: entries[key] for key in sorted(entries)}
     MANIFEST.write_text(json.dumps(ordered, indent=2) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
 import onnxruntime
 import torch
 from numpy.typing import NDArray
@@ -32,6 +33,14 @@ def export_onnx(net: nn.Sequential, shape: tuple[int, ...], path: Path) -> None:
             dynamo=False,
         )
     onnx.checker.check_model(onnx.load(path), full_check=True)
+
+
+def read_onnx(path: Path, net: nn.Sequential) -> nn.Sequential:
+    """The network with the weights of a file that `export_onnx` wrote, ready to evaluate."""
+    held = onnx.load(path).graph.initializer
+    weights = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in held}
+    net.load_state_dict(weights)
+    return net.eval()
 
 
 def clean_accuracy(path: Path, inputs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

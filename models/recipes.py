@@ -20,8 +20,8 @@ class Recipe:
         data: name of the data set, whose training part is learnt and whose test part is measured.
         shape: shape of one input, in pixels of [0, 1].
         method: plain cross-entropy, at PGD points, or of certified worst-case logits.
-        eps: Linf radius at which robustness is trained and reported; 0 for plain training.
-        eps_train: radius reached in training, a little beyond `eps` where that pays.
+        eps: Linf radius at which robustness is reported.
+        eps_train: radius reached in training, a little beyond `eps` where that pays; 0 for plain training.
         epochs, warm_up, ramp: epochs in all, at radius 0, and of linear growth to `eps_train`.
         attack_steps: PGD steps (method "pgd").
         kappa: weight of the plain cross-entropy at the end of the ramp (method "certified").
@@ -36,7 +36,7 @@ class Recipe:
     batch: int
     learning_rate: float
     seed: int
-    eps: float = 0.0
+    eps: float
     eps_train: float = 0.0
     warm_up: int = 0
     ramp: int = 0
@@ -86,6 +86,7 @@ RECIPES: dict[str, Recipe] = {
         batch=128,
         learning_rate=1e-3,
         seed=3,
+        eps=0.1,
     ),
     "mnist_mlp_robust": Recipe(
         data="mnist",
@@ -103,6 +104,62 @@ RECIPES: dict[str, Recipe] = {
         kappa=0.0,
         relaxed=1.0,
     ),
+    "mnist_mlp_2x50_pgd": Recipe(
+        data="mnist",
+        shape=(784,),
+        build=lambda: perceptron(784, 50, 50, 10),
+        method="pgd",
+        epochs=16,
+        batch=256,
+        learning_rate=3e-3,
+        seed=8,
+        eps=0.1,
+        eps_train=0.1,
+        warm_up=1,
+        ramp=4,
+        attack_steps=5,
+    ),
+    "mnist_mlp_2x50_robust": Recipe(
+        data="mnist",
+        shape=(784,),
+        build=lambda: perceptron(784, 50, 50, 10),
+        method="certified",
+        epochs=20,
+        batch=256,
+        learning_rate=2e-3,
+        seed=9,
+        eps=0.1,
+        eps_train=0.1,
+        warm_up=1,
+        ramp=8,
+        kappa=0.2,
+    ),
+    "mnist_mlp_5x100_pgd": Recipe(
+        data="mnist",
+        shape=(784,),
+        build=lambda: perceptron(784, *[100] * 5, 10),
+        method="pgd",
+        epochs=16,
+        batch=256,
+        learning_rate=2e-3,
+        seed=10,
+        eps=0.1,
+        eps_train=0.1,
+        warm_up=1,
+        ramp=4,
+        attack_steps=5,
+    ),
+    "mnist_mlp_6x200_plain": Recipe(
+        data="mnist",
+        shape=(784,),
+        build=lambda: perceptron(784, *[200] * 6, 10),
+        method="plain",
+        epochs=8,
+        batch=256,
+        learning_rate=1e-3,
+        seed=11,
+        eps=0.1,
+    ),
     "mnist_conv_plain": Recipe(
         data="mnist",
         shape=(1, 28, 28),
@@ -112,6 +169,7 @@ RECIPES: dict[str, Recipe] = {
         batch=128,
         learning_rate=1e-3,
         seed=5,
+        eps=0.1,
     ),
     "mnist_conv_pgd": Recipe(
         data="mnist",

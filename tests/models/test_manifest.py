@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 
 from mipverify.frontend.datasets import load_dataset
 from tests.data_folder import DATA, needs_mnist
@@ -124,6 +125,32 @@ def test_robust_networks_are_ordered_as_bounds_must_be() -> None:
             assert all(share <= figures["pgd_accuracy"] <= entry["clean_accuracy"] for share in certified), (
                 name
             )
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in MANIFEST if "mipverify" in MANIFEST[name].get("robustness", {})]
+)
+def test_the_verdicts_count_every_sample_once(name: str) -> None:
+    entry = MANIFEST[name]
+    found = entry["robustness"]["mipverify"]
+    verdicts = [found[key] for key in ("verified", "falsified", "misclassified", "undecided")]
+    assert sum(verdicts) == found["samples"] <= entry["test_samples"]
+    assert found["certified_accuracy"] == round(found["verified"] / found["samples"], 6)
+
+
+@pytest.mark.parametrize("name", DIGITS)
+def test_the_weights_are_read_back(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(MODELS))
+    from onnx_files import read_onnx
+    from recipes import RECIPES
+
+    digits = load_dataset("digits", input_size=64)
+    net = read_onnx(MODELS / f"{name}.onnx", RECIPES[name].build())
+    inputs = digits.inputs.reshape(-1, *RECIPES[name].shape)
+    session = onnxruntime.InferenceSession(str(MODELS / f"{name}.onnx"), providers=["CPUExecutionProvider"])
+    (logits,) = session.run(["logits"], {"input": inputs})
+    with torch.no_grad():
+        assert np.allclose(net(torch.from_numpy(inputs)).numpy(), logits, atol=1e-5)
 
 
 def test_the_train_script_explains_itself() -> None:
