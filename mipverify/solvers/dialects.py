@@ -109,7 +109,14 @@ _CBC = Dialect(
     gap="ratioGap",
     nodes="maxNodes",
     # As in `solvers/cbc.py`: its preprocessing and cuts have lost optima.
-    fixed={"primalTolerance": 1e-9, "preprocess": "off", "cuts": "off", "timeMode": "elapsed"},
+    # An incumbent counts from any gain on: by default a better one by less than 1e-5 is none.
+    fixed={
+        "primalTolerance": 1e-9,
+        "increment": 1e-9,
+        "preprocess": "off",
+        "cuts": "off",
+        "timeMode": "elapsed",
+    },
     executable="cbc",
 )
 

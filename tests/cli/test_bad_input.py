@@ -220,3 +220,26 @@ def test_grids_that_do_not_fit(invoke: Invoke, tmp_path: Path) -> None:
 def test_pixels_are_counted_in_whole_numbers(invoke: Invoke) -> None:
     assert "whole number" in refused(invoke, "certify", MLP, "--norm", "l0", "--eps", "8/255")
     assert "whole number" in refused(invoke, "distance", MLP, "--norm", "l0", "--radius", "1.5")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--lower", "0.5", "--upper", "0.4"], "the region of input 0 is empty: feature 0"),
+        (["--perturb", "blur:3+kernels:3", "--distance-in", "input"], "depend on one another linearly"),
+        (
+            ["--perturb", "brightness+contrast", "--distance-in", "input", "--norm", "l2"],
+            "overlap; choose linf or l1, or ask for the distance in theta",
+        ),
+    ],
+)
+def test_a_question_that_cannot_be_answered_is_one_line(
+    invoke: Invoke, options: list[str], named: str
+) -> None:
+    assert named in refused(invoke, "certify", MLP, "--eps", "0.05", "-n", "1", *options)
+
+
+def test_a_mask_of_another_shape(invoke: Invoke, tmp_path: Path) -> None:
+    np.save(tmp_path / "mask.npy", np.ones((3, 3)))
+    line = refused(invoke, "certify", MLP, "--eps", "0.1", "--mask", tmp_path / "mask.npy")
+    assert "--mask has shape [3, 3], which does not fit: give [64]" in line
