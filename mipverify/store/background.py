@@ -9,6 +9,7 @@ from queue import SimpleQueue
 
 from mipverify.store.writing import Finished, RunStore
 
+GATHER_SECONDS = 0.1
 PATIENCE = 20.0  # of the time between two answers, at most one part in so many is spent waiting for the disk
 
 
@@ -17,7 +18,7 @@ class Committer:
 
     A disk needs milliseconds to make something durable: nothing beside an answer of seconds, much beside one
     of milliseconds. So `put` waits until an answer is durable if it took `PATIENCE` times as long as the last
-    commit did; others are on the disk a commit or two later, together.
+    commit did; others are gathered for `GATHER_SECONDS` and committed together.
 
     Args:
         store: of the run; nothing else may write to it until `close`.
@@ -26,6 +27,7 @@ class Committer:
     def __init__(self, store: RunStore) -> None:
         self._store = store
         self._queue: SimpleQueue[tuple[Finished, threading.Event] | None] = SimpleQueue()
+        self._hurry = threading.Event()  # somebody waits
         self._failure: BaseException | None = None
         self._commit_seconds = 0.0
         self._since = time.monotonic()
@@ -42,6 +44,7 @@ class Committer:
         durable = threading.Event()
         self._queue.put((finished, durable))
         if time.monotonic() - self._since >= PATIENCE * self._commit_seconds:
+            self._hurry.set()
             durable.wait()
             self._raise()
         self._since = time.monotonic()
@@ -54,6 +57,7 @@ class Committer:
         """
         if self._thread.is_alive():
             self._queue.put(None)
+            self._hurry.set()
             self._thread.join()
         self._raise()
 
@@ -65,6 +69,8 @@ class Committer:
         last = False
         while not last:
             found = [self._queue.get()]
+            self._hurry.wait(GATHER_SECONDS)
+            self._hurry.clear()
             while not self._queue.empty():
                 found.append(self._queue.get())
             last = None in found
