@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from mipverify.problem.output import output
     from mipverify.results.certificates import Certificates
     from mipverify.results.run import Run, open_run
+    from mipverify.runs.answers import Answers
     from mipverify.runs.api import certify, certify_batch, distance_batch, minimal_distortion
+    from mipverify.runs.cluster import Cluster
     from mipverify.runs.encodings import encode
+    from mipverify.runs.limits import Limits
+    from mipverify.runs.processes import Processes
     from mipverify.runs.properties import verify_property
     from mipverify.runs.universal import universal_perturbation
     from mipverify.verify.certificate import Certificate, Evidence, Status
@@ -37,12 +41,16 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answers",
     "Certificate",
     "Certificates",
+    "Cluster",
     "Dataset",
     "Encoding",
     "Evidence",
+    "Limits",
     "Network",
+    "Processes",
     "Property",
     "PropertyAnswer",
     "PropertyWitness",
@@ -72,12 +80,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Answers": ("mipverify.runs.answers", "Answers"),
     "Certificate": ("mipverify.verify.certificate", "Certificate"),
     "Certificates": ("mipverify.results.certificates", "Certificates"),
+    "Cluster": ("mipverify.runs.cluster", "Cluster"),
     "Dataset": ("mipverify.frontend.dataset", "Dataset"),
     "Encoding": ("mipverify.encoding.encode", "Encoding"),
     "Evidence": ("mipverify.verify.certificate", "Evidence"),
+    "Limits": ("mipverify.runs.limits", "Limits"),
     "Network": ("mipverify.frontend.network", "Network"),
+    "Processes": ("mipverify.runs.processes", "Processes"),
     "Property": ("mipverify.frontend.vnnlib.property", "Property"),
     "PropertyAnswer": ("mipverify.verify.property_answer", "PropertyAnswer"),
     "PropertyWitness": ("mipverify.verify.property_answer", "PropertyWitness"),

@@ -84,6 +84,7 @@ class SampleArguments:
     workers: cli.WorkersOption = 1
     hard_limit: cli.HardLimitOption = None
     memory_limit: cli.MemoryLimitOption = None
+    scheduler: cli.SchedulerOption = None
     seed: cli.SeedOption = cli.DEFAULTS.seed
     restarts: cli.RestartsOption = cli.DEFAULTS.restarts
     attack_steps: cli.StepsOption = cli.DEFAULTS.attack_steps
@@ -148,14 +149,25 @@ class SampleArguments:
         )
 
     def executor(self) -> int | Executor:
-        """Where it is answered; QueryError for limits that make no sense."""
-        if self.hard_limit is None and self.memory_limit is None:
-            return self.workers
+        """Where it is answered; QueryError for limits that make no sense, and for two places at once."""
         from mipverify.runs.limits import Limits
-        from mipverify.runs.processes import Processes
 
         memory = None if self.memory_limit is None else parsing.size(self.memory_limit, "--memory-limit")
-        return Processes(self.workers, Limits(self.hard_limit, memory))
+        limits = Limits(self.hard_limit, memory)
+        if self.scheduler is not None:
+            from mipverify.runs.cluster import Cluster
+
+            if self.workers != 1:
+                raise QueryError(
+                    "--workers is for processes of this machine, without --scheduler: give one of them, "
+                    "or --scheduler local:N"
+                )
+            return Cluster(self.scheduler, limits)
+        if limits == Limits():
+            return self.workers
+        from mipverify.runs.processes import Processes
+
+        return Processes(self.workers, limits)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -292,6 +292,16 @@ MemoryLimitOption = Annotated[
         show_default=False,
     ),
 ]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Dask scheduler whose workers share the samples: tcp://host:port, or local:N for N here.",
+        rich_help_panel=EFFORT,
+        show_default=False,
+    ),
+]
 SeedOption = Annotated[
     int, typer.Option("--seed", metavar="N", help="Seed of attack and solver.", rich_help_panel=EFFORT)
 ]

@@ -15,24 +15,31 @@ from mipverify.runs.member import Member, Stretch
 from mipverify.runs.memory import memory_text
 from mipverify.runs.messages import Done, Failed, Heard, Interrupt, Ready, Refused, Setup, Task, packed
 from mipverify.verify.news import Found, Working
+from mipverify.verify.options import VerifyOptions
 
 POLL_SECONDS = 0.5  # some platforms deliver Ctrl-C only between two waits
 SECONDS_TO_END = 2.0
+
+
+def setup_of(job: Job, limits: Limits) -> bytes:
+    """The packed message that makes a worker ready for the tasks of a job."""
+    level = logging.getLogger("mipverify").getEffectiveLevel()
+    return packed(Setup(job.network, job.options, job.eps, level, limits.memory))
 
 
 class ProcessCrew:
     """Worker processes that take tasks as they become free; one that dies or takes too much is replaced.
 
     Args:
-        job: what all tasks share.
+        setup: the packed message that makes a worker ready (see `setup_of`).
+        options: how tasks are answered.
         size: number of workers.
         limits: what each of them may take.
     """
 
-    def __init__(self, job: Job, size: int, limits: Limits) -> None:
-        self._options, self._memory, self._grace = job.options, limits.memory, limits.grace(job.options)
-        level = logging.getLogger("mipverify").getEffectiveLevel()
-        self._setup = packed(Setup(job.network, job.options, job.eps, level, limits.memory))
+    def __init__(self, setup: bytes, options: VerifyOptions, size: int, limits: Limits) -> None:
+        self._setup, self._options = setup, options
+        self._memory, self._grace = limits.memory, limits.grace(options)
         self._events: SimpleQueue[tuple[Member, object | None]] = SimpleQueue()
         self._members: list[Member] = []
         self._looked = 0.0
@@ -46,12 +53,15 @@ class ProcessCrew:
 
     def give(self, number: int, queries: Sequence[Query]) -> bool:
         """Give a task to a free worker; False when there is none."""
+        return self.give_packed(number, len(queries), packed(Task(tuple(queries))))
+
+    def give_packed(self, number: int, count: int, task: bytes) -> bool:
+        """The same, with the packed message of a task of `count` queries."""
         for member in self._members:
             if member.ready and member.task is None:
                 member.task = number
-                everything = tuple(range(len(queries)))
-                member.stretch = Stretch(Working(everything, len(queries) * self._options.time_limit))
-                member.send(Task(tuple(queries)))
+                member.stretch = Stretch(Working(tuple(range(count)), count * self._options.time_limit))
+                member.write(task)
                 return True
         return False
 
@@ -80,7 +90,7 @@ class ProcessCrew:
         """Tell every busy worker to answer with what it knows."""
         for member in self._members:
             if member.task is not None:
-                member.send(Interrupt())
+                member.write(packed(Interrupt()))
 
     def close(self) -> None:
         """End all workers, whatever they are doing."""

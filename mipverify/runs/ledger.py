@@ -48,16 +48,17 @@ class Ledger:
 
     Args:
         job: whose batches are those of a serial run, whoever answers them.
+        device: `cpu` or `cuda`, what batches are cut for, where it is not to be found here.
 
     Raises:
         QueryError: the device asked for does not exist.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, device: str | None = None) -> None:
         self._job = job
         self.todo: deque[Part] = deque()
         before = 0
-        for queries in batches(job.queries, job.options):
+        for queries in batches(job.queries, job.options, device):
             self.todo.append(Part(tuple(range(before, before + len(queries))), tuple(queries)))
             before += len(queries)
         self.unanswered = before

@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from mipverify.runs.memory import resident
-from mipverify.runs.messages import Done, Failed, Logged, ToWorker, packed, receive
+from mipverify.runs.messages import Done, Failed, Logged, receive
 from mipverify.verify.news import Working
 
 # Read by OpenMP, OpenBLAS, MKL and Accelerate when they are loaded.
@@ -62,11 +62,16 @@ class Member:
             creationflags=NEW_PROCESS_GROUP,
         )
         threading.Thread(target=self._listen, name="worker", daemon=True).start()
-        self._write(setup)
+        self.write(setup)
 
-    def send(self, message: ToWorker) -> None:
-        """Send a message; that the worker has ended meanwhile shows as an event."""
-        self._write(packed(message))
+    def write(self, content: bytes) -> None:
+        """Send a packed message; that the worker has ended meanwhile shows as an event."""
+        stdin = self._process.stdin
+        if stdin is None:
+            raise RuntimeError("a worker is started with a pipe to it")
+        with suppress(OSError):
+            stdin.write(content)
+            stdin.flush()
 
     def ending(self) -> str:
         """How the process ended, in words."""
@@ -105,14 +110,6 @@ class Member:
             self._process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.kill()
-
-    def _write(self, content: bytes) -> None:
-        stdin = self._process.stdin
-        if stdin is None:
-            raise RuntimeError("a worker is started with a pipe to it")
-        with suppress(OSError):  # its end arrives as an event
-            stdin.write(content)
-            stdin.flush()
 
     def _log(self, record: logging.LogRecord) -> None:
         """Handle a record of the worker: the samples of a task are neighbours, the first is its number."""

@@ -8,7 +8,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from mipverify.errors import QueryError
-from mipverify.runs.crew import ProcessCrew
+from mipverify.runs.crew import ProcessCrew, setup_of
 from mipverify.runs.executor import Job
 from mipverify.runs.ledger import Ledger
 from mipverify.runs.limits import Limits
@@ -51,7 +51,8 @@ class Processes:
         cores, threads = available_cores(), job.options.threads
         if self.workers * threads > cores:
             LOGGER.warning("%d workers of %d threads each share %d cores", self.workers, threads, cores)
-        yield from shared_out(ledger, ProcessCrew(job, min(self.workers, len(ledger.todo)), self.limits))
+        size = min(self.workers, len(ledger.todo))
+        yield from shared_out(ledger, ProcessCrew(setup_of(job, self.limits), job.options, size, self.limits))
 
 
 def available_cores() -> int:

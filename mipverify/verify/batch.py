@@ -35,13 +35,20 @@ LARGEST_BATCH = {"cpu": 16, "cuda": 128}
 FEWEST_BATCHES = {"cpu": 8, "cuda": 1}
 
 
-def batches(queries: Sequence[Query], options: VerifyOptions) -> list[Sequence[Query]]:
+def batches(
+    queries: Sequence[Query], options: VerifyOptions, device: str | None = None
+) -> list[Sequence[Query]]:
     """The queries in order, cut into batches; how does not depend on who answers them.
+
+    Args:
+        queries: in order.
+        options: how they are answered.
+        device: `cpu` or `cuda`, where that is not to be found here.
 
     Raises:
         QueryError: the device asked for does not exist.
     """
-    device = choose_device(options.device).type
+    device = device or choose_device(options.device).type
     size = options.batch_size
     if any(query.parametrised is not None for query in queries):
         size = 1  # each is about a network of its own

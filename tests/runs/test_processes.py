@@ -61,7 +61,7 @@ def in_processes(
 
 
 def claim(certificate: Certificate) -> tuple[object, ...]:
-    """Everything that a certificate says, its timings apart."""
+    """Everything that a certificate says; who decided it may depend on how far the first second goes."""
     witness = certificate.witness
     return (
         certificate.label,
@@ -70,8 +70,6 @@ def claim(certificate: Certificate) -> tuple[object, ...]:
         certificate.lower,
         certificate.upper,
         certificate.evidence,
-        certificate.decided_by,
-        certificate.num_unstable,
         None if witness is None else witness.point.tobytes(),
     )
 

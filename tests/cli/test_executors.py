@@ -4,6 +4,7 @@ import pytest
 
 from mipverify.cli.parsing import size
 from mipverify.errors import QueryError
+from mipverify.runs import cluster
 from tests.cli.conftest import MLP, Invoke, json_lines
 
 
@@ -18,6 +19,25 @@ def test_limits_on_the_command_line(invoke: Invoke) -> None:
     ):
         result = invoke(*command, *arguments)
         assert result.exit_code == 2
+        assert message in result.stderr
+
+
+def test_a_cluster_on_the_command_line(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    command = ("certify", MLP, "--eps", "0.02", "-n", "3", "--json")
+    here = [record["lower_bound"] for record in json_lines(invoke(*command).stdout)]
+    result = invoke(*command, "--scheduler", "local:1")
+    assert [record["lower_bound"] for record in json_lines(result.stdout)] == here
+    assert result.exit_code == 0
+    monkeypatch.setattr(cluster, "SECONDS_TO_CONNECT", 0.5)
+    for arguments, message in (
+        (("--scheduler", "machine"), "'machine' is no scheduler: give its address"),
+        (("--scheduler", "tcp://127.0.0.1:9"), "no Dask scheduler answers at tcp://127.0.0.1:9"),
+        (("--scheduler", "local", "--workers", "2"), "--workers is for processes of this machine"),
+    ):
+        result = invoke(*command, *arguments)
+        assert result.exit_code == 2
+        assert len([line for line in result.stderr.splitlines() if line.startswith("error: ")]) == 1
         assert message in result.stderr
 
 
