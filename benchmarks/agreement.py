@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.rows import DECIDED, Row
 
+ALARM = "SoundnessError"  # a method that contradicts itself
 TOLERANCE = 1e-4  # relative, where a bound is a solver's or a tool's claim
 EARLY = 0.9  # of the limit: what stays open before was not stopped by the clock
 
@@ -27,6 +28,7 @@ def contradictions(rows: Iterable[Row]) -> list[str]:
         for row in rows
         if row.witness == "refuted" and row.question != "distance"
     ]
+    lines += [f"{row.place}: {row.method}: {row.error}" for row in rows if row.error.startswith(ALARM)]
     for same in groups.values():
         lines += _pairs(same)
     return list(dict.fromkeys(lines))

@@ -14,6 +14,7 @@ from benchmarks.tables import Table, grouped, tables
 from mipverify.errors import InputError
 from mipverify.report.figures.figure import Figure
 
+BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE = Path(__file__).resolve().parents[1] / "mipverify" / "report" / "templates" / "style.css"
 
@@ -37,14 +38,16 @@ class Chapter:
 
 
 def write_page(rows: Sequence[Row], path: Path) -> None:
-    """Write `path`; Markdown puts its figures into a folder of its name.
+    """Write `path`; Markdown goes between the marks of a page that is there, its figures into a folder.
 
     Raises:
-        InputError: neither .html nor .md.
+        InputError: neither .html nor .md, or a page without marks.
     """
     if path.suffix not in (".html", ".md"):
         raise InputError(f"a page is .html or .md, not {path.name}")
     made = [_chapter(name, some) for name, some in grouped(rows, lambda row: row.suite).items()]
+    if path.suffix == ".md":
+        filled(path, "")
     path.parent.mkdir(parents=True, exist_ok=True)
     against = contradictions(rows)
     if path.suffix == ".html":
@@ -58,7 +61,23 @@ def write_page(rows: Sequence[Row], path: Path) -> None:
         for number, figure in enumerate(chapter.figures):
             (folder / figure_file(chapter, number)).write_text(alone(figure), encoding="utf-8")
     text = _rendered("page.md.j2", made, against, folder=folder.name, figure_file=figure_file)
-    path.write_text(text, encoding="utf-8")
+    path.write_text(filled(path, text), encoding="utf-8")
+
+
+def filled(path: Path, text: str) -> str:
+    """The page with the text between its marks; a new page where there is none.
+
+    Raises:
+        InputError: there is a page without marks, which nobody wants to lose.
+    """
+    if not path.exists():
+        return f"# Results\n\n{BEGIN}\n\n{text}\n{END}\n"
+    old = path.read_text(encoding="utf-8")
+    before, begin, rest = old.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"{path} is there, and has no lines {BEGIN} and {END} to write between")
+    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"
 
 
 def figure_file(chapter: Chapter, number: int) -> str:
@@ -124,7 +143,6 @@ def _rendered(template: str, chapters: Sequence[Chapter], against: Sequence[str]
     )
     environment.filters["drawing"] = Markup
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|")
-    environment.filters["number"] = lambda text: str(text)[:1].isdigit()
     style = Markup(STYLE.read_text(encoding="utf-8"))
     return environment.get_template(template).render(
         chapters=chapters, contradictions=against, style=style, **more

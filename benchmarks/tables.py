@@ -26,6 +26,12 @@ class Table:
     head: tuple[str, ...]
     lines: list[tuple[str, ...]]
 
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """For each column, whether it holds numbers."""
+        columns = ([line[k] for line in self.lines] for k in range(len(self.head)))
+        return tuple(all(cell[:1].isdigit() or cell in ("", "–") for cell in column) for column in columns)
+
 
 def tables(rows: Sequence[Row]) -> list[Table]:
     """All tables that these rows give."""

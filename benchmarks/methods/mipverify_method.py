@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 
 import mipverify
 from benchmarks.methods.method import Answer, Question, Sample, Target
 from benchmarks.methods.textbook import answer_by_the_book
 from mipverify.cli.instances import Instance
-from mipverify.errors import QueryError
+from mipverify.errors import QueryError, SoundnessError
 from mipverify.verify.options import VerifyOptions
 
 # A batch is on the disk once it is answered: where an answer takes long, few are lost.
@@ -63,7 +63,20 @@ class MipverifyMethod:
     def answer(
         self, target: Target, samples: Sequence[Sample], question: Question, limit: float
     ) -> list[Answer]:
-        """Answers of one batch, or of several processes."""
+        """Answers of one batch, or of several processes; one that contradicts itself is an error."""
+        began, cpu = time.perf_counter(), time.process_time()
+        try:
+            answers = [answer_of(found, question) for found in self._found(target, samples, question, limit)]
+        except SoundnessError as error:
+            if len(samples) > 1:
+                return [a for sample in samples for a in self.answer(target, [sample], question, limit)]
+            answers = [alarm(error, time.perf_counter() - began)]
+        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
+        return shared(answers, wall, cpu if self._workers == 1 else math.nan)
+
+    def _found(
+        self, target: Target, samples: Sequence[Sample], question: Question, limit: float
+    ) -> Iterator[mipverify.Certificate]:
         usual = {
             "profile": True,
             "gap": question.gap,
@@ -72,9 +85,8 @@ class MipverifyMethod:
         }
         options = VerifyOptions(**(usual | self._options | {"time_limit": limit}))  # type: ignore[arg-type]
         points, labels = [sample.x for sample in samples], [sample.label for sample in samples]
-        began, cpu = time.perf_counter(), time.process_time()
         if question.eps is not None:
-            found = mipverify.certify_batch(
+            return mipverify.certify_batch(
                 target.network,
                 points,
                 labels,
@@ -83,19 +95,15 @@ class MipverifyMethod:
                 options=options,
                 workers=self._workers,
             )
-        else:
-            found = mipverify.distance_batch(
-                target.network,
-                points,
-                labels,
-                norm=question.norm,
-                radius=question.radius,
-                options=options,
-                workers=self._workers,
-            )
-        answers = [answer_of(certificate, question) for certificate in found]
-        wall, cpu = time.perf_counter() - began, time.process_time() - cpu
-        return shared(answers, wall, cpu if self._workers == 1 else math.nan)
+        return mipverify.distance_batch(
+            target.network,
+            points,
+            labels,
+            norm=question.norm,
+            radius=question.radius,
+            options=options,
+            workers=self._workers,
+        )
 
     def answer_property(self, instance: Instance, limit: float) -> Answer:
         """Never asked."""
@@ -132,17 +140,21 @@ class TextbookMethod:
         answers = []
         for sample in samples:
             began, cpu = time.perf_counter(), time.process_time()
-            certificate = answer_by_the_book(
-                target.network,
-                sample.x,
-                sample.label,
-                eps=question.eps,
-                radius=question.radius,
-                norm=question.norm,
-                options=options,
-            )
+            try:
+                certificate = answer_by_the_book(
+                    target.network,
+                    sample.x,
+                    sample.label,
+                    eps=question.eps,
+                    radius=question.radius,
+                    norm=question.norm,
+                    options=options,
+                )
+                answer = answer_of(certificate, question)
+            except SoundnessError as error:
+                answer = alarm(error, time.perf_counter() - began)
             wall, cpu = time.perf_counter() - began, time.process_time() - cpu
-            answers += shared([answer_of(certificate, question)], wall, cpu)
+            answers += shared([answer], wall, cpu)
         return answers
 
     def answer_property(self, instance: Instance, limit: float) -> Answer:
@@ -151,6 +163,11 @@ class TextbookMethod:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def alarm(error: SoundnessError, seconds: float) -> Answer:
+    """Two claims of one method exclude each other."""
+    return Answer("error", seconds=seconds, error=f"SoundnessError: {error}")
 
 
 def shared(answers: list[Answer], wall: float, cpu: float) -> list[Answer]:

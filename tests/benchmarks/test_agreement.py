@@ -44,6 +44,7 @@ DISTANCE = replace(DECISION, question="distance", eps=float("nan"), method="c", 
         ((replace(DISTANCE, lower=0.100001, upper=0.3, evidence="solver claim"), ATTACK), 0),
         ((PROOF, replace(DECISION, method="b", status="misclassified", upper=0.0, witness="confirmed")), 1),
         ((replace(ATTACK, witness="refuted", status="unknown"),), 1),
+        ((replace(DECISION, method="a", status="error", error="SoundnessError: lower bound"),), 1),
         ((replace(PROOF, status="unknown", claim="", lower=0.0), ATTACK), 0),
     ],
 )

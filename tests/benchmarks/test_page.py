@@ -62,6 +62,12 @@ def test_markdown_with_figures_beside_it(tmp_path: Path) -> None:
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in tables}) <= 4
     assert main(["page", str(results), "-o", str(tmp_path / "page.pdf")]) == 2
+    page.write_text("before\n" + text + "after\n")
+    assert main(["page", str(results), "-o", str(page)]) == 0
+    assert page.read_text() == "before\n" + text + "after\n"
+    page.write_text("by hand\n")
+    assert main(["page", str(results), "-o", str(page)]) == 2
+    assert page.read_text() == "by hand\n"
 
 
 def test_contradictions_are_on_top(tmp_path: Path) -> None:
