@@ -179,7 +179,13 @@ def run_command(chosen: argparse.Namespace) -> int:
     for suite in suites:
         folder = chosen.output or OUT
         folder = folder / suite.name if len(suites) > 1 or chosen.output is None else folder
-        status = max(status, run_one(suite, choice, folder, resume=chosen.resume))
+        try:
+            status = max(status, run_one(suite, choice, folder, resume=chosen.resume))
+        except InputError as error:
+            if len(suites) == 1:
+                raise
+            print(f"error: {suite.name}: {error}", file=sys.stderr)  # the others are run all the same
+            status = max(status, 2)
         if chosen.store_expected:
             store_expected(suite, folder)
     return status
@@ -209,7 +215,7 @@ def run_one(suite: Suite, choice: Choice, folder: Path, *, resume: bool) -> int:
     file = RowFile(path)
     runner = run_suite(suite, choice, file)
     wrong = verdict_lines(suite, runner)
-    print("\n".join([*wrong, *runner.skipped]) if wrong or runner.skipped else "no contradiction")
+    print("\n".join([*(wrong or ["no contradiction"]), *runner.skipped]))
     for table in tables(runner.asked):
         print(f"\n{text(table)}")
     print(f"\n{len(runner.asked)} rows: {path}")
@@ -250,11 +256,18 @@ def compare_command(chosen: argparse.Namespace) -> int:
     names = (str(chosen.results[0]), str(chosen.results[1]))
     if chosen.methods:
         names = (chosen.methods[0], chosen.methods[1])
+    names = (f"{names[0]} ({origin(sides[0])})", f"{names[1]} ({origin(sides[1])})")
     against = contradictions([row for rows in sides for row in rows])
     if against:
         print("\n".join([f"CONTRADICTIONS: {len(against)}", *(f"  {line}" for line in against)]))
     print("\n".join(comparison_lines(sides[0], sides[1], names)))
     return 1 if against else 0
+
+
+def origin(rows: Sequence[Row]) -> str:
+    """Commits and settings of rows, in few words."""
+    found = dict.fromkeys(word for row in rows for word in (row.commit, row.settings) if word)
+    return "; ".join(found) or "default"
 
 
 def repeat_command(chosen: argparse.Namespace) -> int:

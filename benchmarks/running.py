@@ -17,7 +17,7 @@ from benchmarks.rows import Row, RowFile
 from benchmarks.suite import MethodEntry, Suite
 
 Notice = Callable[[str], None]
-TOGETHER = 16  # samples after which the next method has its turn
+TURN = 4  # samples after which the next method has its turn
 
 
 def tell(line: str) -> None:
@@ -91,7 +91,9 @@ class Runner:
             mine = [(sample, self._row(block, sample, entry, method, limit)) for sample in samples]
             self._known([row for _, row in mine])
             willing.append((entry, method, limit, [s for s, row in mine if row.key not in self.done]))
-            self._misclassified(block, entry, method, limit)
+            last = samples[-1].index if entry.samples and samples else math.inf
+            wrong = [sample for sample in block.wrong if sample.index < last]
+            self._misclassified(block, entry, method, limit, wrong)
         if not any(samples for *_, samples in willing):
             return
         self.notice(f"{block.target.network.name} {question_text(block.question)}")
@@ -124,10 +126,11 @@ class Runner:
         entry: MethodEntry,
         method: Method,
         limit: float,
+        wrong: list[Sample],
     ) -> None:
         """Nobody is asked about these; they count in accuracies."""
         answer = Answer("misclassified", upper=0.0, witness="confirmed", seconds=0.0, elapsed=0.0)
-        rows = [self._row(block, sample, entry, method, limit, answer) for sample in block.wrong]
+        rows = [self._row(block, sample, entry, method, limit, answer) for sample in wrong]
         self._known(rows)
         self._keep([row for row in rows if row.key not in self.done], quietly=True)
 
@@ -230,16 +233,22 @@ class Runner:
 def _in_turns(
     willing: list[tuple[MethodEntry, Method, float, list[Sample]]], question: Question
 ) -> Iterator[tuple[MethodEntry, Method, float, list[Sample]]]:
-    """Calls in the order of the samples, methods one after the other for each part of them."""
+    """Calls in the order of the samples, methods one after the other for each part of them.
+
+    Each part begins with another method: the first call pays for what is loaded late.
+    """
     last = max(len(samples) for *_, samples in willing)
-    for first in range(0, last, TOGETHER):
-        for entry, method, limit, samples in willing:
+    alone = len(willing) == 1
+    length = max(TURN, willing[0][1].together(question)) if alone else TURN
+    for turn, first in enumerate(range(0, last, length)):
+        start = turn % len(willing)
+        for entry, method, limit, samples in willing[start:] + willing[:start]:
             size = method.together(question)
             if size == 0:
                 if first == 0 and samples:
                     yield entry, method, limit, samples
                 continue
-            part = samples[first : first + TOGETHER]
+            part = samples[first : first + length]
             for k in range(0, len(part), size):
                 yield entry, method, limit, part[k : k + size]
 
