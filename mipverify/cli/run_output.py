@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mipverify import __version__
+from mipverify.errors import StoreError
 from mipverify.store.background import Committer
 from mipverify.store.keys import digest_of, sample_key
 from mipverify.store.reading import PlannedSample
@@ -107,7 +108,13 @@ class RunOutput:
     def answered(self) -> dict[int, Record]:
         """The records of samples of this command that need not be asked again, by index."""
         found = self._store.answered
-        return {index: record_from(found[index].values) for index in self._planned if index in found}
+        try:
+            return {index: record_from(found[index].values) for index in self._planned if index in found}
+        except (TypeError, KeyError, AttributeError) as error:
+            raise StoreError(
+                f"{self._store.path} holds a record that this version does not know ({error}): "
+                "choose a new folder, or use the version that wrote it"
+            ) from error
 
     def save(self, answer: Certificate, index: int, x: np.ndarray[Any, np.dtype[np.float64]]) -> Record:
         """Write the files of an answer for input x [n]; its record."""
