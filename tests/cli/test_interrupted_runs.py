@@ -12,6 +12,7 @@ from mipverify.cli import session
 from mipverify.errors import SoundnessError
 from mipverify.problem.query import Query
 from mipverify.runs import serial
+from mipverify.store.reading import read_store
 from mipverify.verify.engine import Engine
 from mipverify.verify.news import Found, News
 from tests import stored
@@ -33,6 +34,9 @@ def test_ctrl_c_saves_what_is_finished(tmp_path: Path) -> None:
     assert saved == printed
     assert [record["index"] for record in saved] == list(range(len(saved)))
     assert 1 <= len(saved) < 360
+    # What was cut short does not stand: a resumed run asks for it again.
+    cut = {record.index for record in read_store(out).records if not record.final}
+    assert {record["index"] for record in saved if record["status"] == "unknown"} <= cut
     assert stored.summary(out)["total"] == len(saved)
     assert f"samples            {len(saved)} of 360" in errors
     for record in saved:
