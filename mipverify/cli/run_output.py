@@ -63,7 +63,7 @@ def planned_samples(
     found = []
     for position, index in enumerate(samples.indices):
         content = digest_of(_content(network, samples, question, position))
-        found.append(PlannedSample(sample_key(common, content), index, content))
+        found.append(PlannedSample(sample_key(common, content, index), index, content))
     return found
 
 

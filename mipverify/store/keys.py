@@ -23,14 +23,15 @@ def digest_of(value: object) -> str:
     return state.hexdigest()
 
 
-def sample_key(common: str, content: str) -> str:
-    """The key of a sample.
+def sample_key(common: str, content: str, index: int) -> str:
+    """The key of a sample: equal samples at several places of the data have several.
 
     Args:
         common: digest of what is the same for all samples of a run: network, question, options, version.
         content: digest of what belongs to the sample: input, label, its part of the region.
+        index: position of the sample in the data.
     """
-    return digest_of(["sample", common, content])
+    return digest_of(["sample", common, content, index])
 
 
 def _update(state: hashlib._Hash, value: object) -> None:

@@ -95,6 +95,7 @@ class RunStore:
                 int(index): (str(key), str(content))
                 for key, index, content in connection.execute("SELECT key, idx, content FROM sample")
             }
+            new = [sample for sample in samples if sample.index not in planned]
             for sample in samples:
                 known = planned.setdefault(sample.index, (sample.key, sample.content))
                 if known != (sample.key, sample.content):
@@ -103,8 +104,8 @@ class RunStore:
                         "region has changed; choose a new folder"
                     )
             connection.executemany(
-                "INSERT OR IGNORE INTO sample (key, idx, content) VALUES (?, ?, ?)",
-                [(sample.key, sample.index, sample.content) for sample in samples],
+                "INSERT INTO sample (key, idx, content) VALUES (?, ?, ?)",
+                [(sample.key, sample.index, sample.content) for sample in new],
             )
             cursor = connection.execute(
                 "INSERT INTO start (manifest, started) VALUES (?, ?)", (json.dumps(manifest), utc_now())

@@ -10,8 +10,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from mipverify.frontend.digits import load_digits
 from mipverify.store.reading import read_store
 from tests import stored
 from tests.cli.conftest import MLP, Invoke, json_lines, start
@@ -50,6 +52,16 @@ def test_only_what_is_missing_is_asked(invoke: Invoke, tmp_path: Path) -> None:
     }
     assert len(read_store(out).starts) == 3
     assert invoke("check", out).exit_code == 0
+
+
+def test_equal_samples_keep_their_own_answers(invoke: Invoke, tmp_path: Path) -> None:
+    digits = load_digits()
+    np.savez(tmp_path / "data.npz", x=digits.inputs[[0, 1, 0]], y=digits.labels[[0, 1, 0]])
+    ask, out = (*ASK, "--data", tmp_path / "data.npz", "-n", "3", "--out", tmp_path / "run"), tmp_path / "run"
+    assert invoke(*ask).exit_code == 0
+    assert [record["index"] for record in stored.records(out)] == [0, 1, 2]
+    assert not read_store(out).missing
+    assert not json_lines(invoke(*ask, "--resume").stdout)
 
 
 @pytest.mark.parametrize(

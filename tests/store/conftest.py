@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
 def planned(indices: range | list[int], settings: dict[str, Any] = SETTINGS) -> list[PlannedSample]:
     common = digest_of(settings)
     contents = [(index, digest_of({"input": index})) for index in indices]
-    return [PlannedSample(sample_key(common, content), index, content) for index, content in contents]
+    return [PlannedSample(sample_key(common, content, index), index, content) for index, content in contents]
 
 
 def opened(
