@@ -113,6 +113,9 @@ def _add_choice(made: argparse.ArgumentParser) -> None:
     made.add_argument("--limit", type=int, metavar="N", help="at most N samples a query, or instances a set")
     made.add_argument("--time-limit", type=float, metavar="S", help="at most S seconds an instance")
     made.add_argument("--methods", nargs="+", metavar="METHOD", help="these alone")
+    made.add_argument(
+        "--networks", nargs="+", metavar="NAME", help="these alone, or patterns such as mnist_*"
+    )
     made.add_argument("--sets", nargs="+", default=[], metavar="FOLDER", help="in place of the suite's sets")
     made.add_argument("--seed", type=int)
     made.add_argument(
@@ -142,6 +145,7 @@ def choice_of(chosen: argparse.Namespace) -> Choice:
         limit=chosen.limit,
         seconds=chosen.time_limit,
         methods=tuple(chosen.methods) if chosen.methods else None,
+        networks=tuple(chosen.networks) if chosen.networks else None,
         sets=tuple(chosen.sets),
         options=tuple(read_option(word) for word in chosen.set),
         seed=chosen.seed,

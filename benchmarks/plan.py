@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -28,6 +29,7 @@ class Choice:
         limit: at most so many samples a query, and instances a set.
         seconds: at most so many for an instance.
         methods: their names; None for all.
+        networks: patterns of names of files; None for all.
         sets: folders in place of the suite's.
         options: put on top of those of every mipverify method.
         seed: in place of the suite's.
@@ -38,6 +40,7 @@ class Choice:
     limit: int | None = None
     seconds: float | None = None
     methods: tuple[str, ...] | None = None
+    networks: tuple[str, ...] | None = None
     sets: tuple[str, ...] = ()
     options: tuple[tuple[str, object], ...] = ()
     seed: int | None = None
@@ -78,6 +81,8 @@ def blocks(suite: Suite, choice: Choice) -> Iterator[Block]:
     """
     for query in suite.queries:
         for path in paths_of(query.networks, suite, choice.made):
+            if choice.networks and not any(fnmatch.fnmatch(path.stem, name) for name in choice.networks):
+                continue
             target = Target(path, mipverify.load(path))
             right, wrong = _samples(suite, query, target, choice)
             for question in _questions(suite, query, choice):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -53,7 +52,12 @@ def run_words(chosen: argparse.Namespace, turn: int, options: Sequence[str]) -> 
     for name in ("limit", "time_limit", "seed"):
         if getattr(chosen, name) is not None:
             words += [f"--{name.replace('_', '-')}", str(getattr(chosen, name))]
-    for name, values in (("methods", chosen.methods), ("sets", chosen.sets), ("set", options)):
+    for name, values in (
+        ("methods", chosen.methods),
+        ("networks", chosen.networks),
+        ("sets", chosen.sets),
+        ("set", options),
+    ):
         if values:
             words += [f"--{name}", *values]
     return words
@@ -81,8 +85,7 @@ def side(text: str, folder: Path) -> Iterator[tuple[Path, list[str]]]:
         (folder / "mipverify").symlink_to(checkout / "mipverify")
         yield folder, []
     finally:
-        shutil.rmtree(checkout, ignore_errors=True)
-        subprocess.run(["git", "-C", str(ROOT), "worktree", "prune"], check=False)
+        subprocess.run(["git", "-C", str(ROOT), "worktree", "remove", "--force", str(checkout)], check=False)
 
 
 def _run(words: Sequence[str], place: Path) -> int:

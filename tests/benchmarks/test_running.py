@@ -199,5 +199,7 @@ samples = 2
     assert status == 0
     assert {row.network for row in rows} == {"small-64x6x6-seed0-steps0"}
     again = read_rows(tmp_path / "out")
-    status, rows = run(suite, tmp_path / "other")
+    status, rows = run(suite, tmp_path / "other", "--networks", "small-*")
     assert {row.digest for row in rows} == {row.digest for row in again}
+    _, rows = run(suite, tmp_path / "third", "--networks", "large*")
+    assert not rows
