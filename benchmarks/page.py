@@ -142,7 +142,7 @@ def _rendered(template: str, chapters: Sequence[Chapter], against: Sequence[str]
         keep_trailing_newline=True,
     )
     environment.filters["drawing"] = Markup
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|")
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace(" %", "\u00a0%")
     style = Markup(STYLE.read_text(encoding="utf-8"))
     return environment.get_template(template).render(
         chapters=chapters, contradictions=against, style=style, **more
