@@ -22,6 +22,7 @@ from mipverify.verify.problem import (
     optimise_outputs,
     optimise_planes,
 )
+from mipverify.verify.program_stage import decide_by_linear_programs, suits_linear_programs
 from mipverify.verify.refining import few_below, refine_neurons, worth_refining
 from mipverify.verify.searching import PROGRAM_SIZE, decide_by_search, is_flat
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
@@ -31,6 +32,8 @@ PROGRAM_SHARE = 0.7  # of the time given, for programs where they go before the 
 CONJUNCTION_MOMENTS = (0.3, 2.0)  # seconds for targets of several rows, before anything else
 CONJUNCTION_SHARE = 0.3  # of the time left, for the same once more
 GLANCE = 1.0  # seconds of search before slopes are optimised for every neuron
+SHORT_GLANCE = 0.3  # the same where linear programs follow
+LINEAR_SHARE = 0.5  # of the time given, for a search by linear programs
 PLANE_SHARE = 0.2  # of the time left, for planes above the ReLUs, to bound neurons with
 LP_SHARE = 0.2  # of the time left, for linear programs over the region, and again for those about targets
 # Of the time left: for the search, then for bounds of neurons by small searches, if it has not ended by then.
@@ -68,7 +71,8 @@ def glance(engine: Engine, case: Case, problem: OpenProblem) -> OpenProblem:
     if engine.strongest_bounds >= Method.OPTIMISED:
         problem = _strengthen(engine, case, problem, optimise_outputs, whole)
         if _searches(engine) and _undecided(case, problem):
-            part = Deadline(min(GLANCE, whole.seconds / 4))
+            seconds = SHORT_GLANCE if suits_linear_programs(problem) else GLANCE
+            part = Deadline(min(seconds, whole.seconds / 4))
             problem = _search(engine, case, problem, part, planes=is_flat(problem))
     return problem
 
@@ -98,6 +102,12 @@ def settle(
     if _searches(engine) and splits_inputs(problem) and _undecided(case, problem):
         part = share_of_time(region_of(problem.state)) * whole.remaining()
         problem = _split(engine, case, problem, Deadline(part))
+    if engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
+        problem = _strengthen(engine, case, problem, optimise_neurons, whole)
+    if _searches(engine) and suits_linear_programs(problem) and _undecided(case, problem):
+        part = Deadline(LINEAR_SHARE * whole.remaining())
+        problem = decide_by_linear_programs(engine, case, problem, part)
+        case.close(Stage.SEARCH)
     problem = _better_bounds(engine, case, problem, aims, whole)
     program = worth_a_program(engine, problem)
     first = program and _programs_first(problem)
@@ -146,9 +156,7 @@ def _programs_first(problem: OpenProblem) -> bool:
 def _better_bounds(
     engine: Engine, case: Case, problem: OpenProblem, aims: Aims, whole: Deadline
 ) -> OpenProblem:
-    """What the options ask for: slopes optimised for all open neurons, and linear programs for them."""
-    if engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
-        problem = _strengthen(engine, case, problem, optimise_neurons, whole)
+    """What the options ask for beyond slopes: planes above the ReLUs, and linear programs for neurons."""
     # Where many neurons are unstable, each pass costs so much that planes are worth it for targets alone.
     if few_below(problem) and engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
         part = Deadline(PLANE_SHARE * whole.remaining())
