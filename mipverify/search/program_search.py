@@ -36,11 +36,15 @@ class ProgramSearchOptions:
     Attributes:
         candidates: neurons whose children are bounded before one of them is split.
         most_programs: linear programs after which the search gives up; None for no limit.
+        look_after: share of these after which it gives up if it has not got on.
+        least_progress: share of the tree that has to be closed by then; each child is half of its parent.
         seed: of the solver.
     """
 
     candidates: int = 4
     most_programs: int | None = None
+    look_after: float = 0.25
+    least_progress: float = 0.05
     seed: int = 0
 
 
@@ -54,6 +58,7 @@ class ProgramSearchResult:
         nodes: nodes split, and the root.
         programs: linear programs solved.
         open: nodes left.
+        progress: share of the tree that is closed; each child is half of its parent.
         root: bound of the linear relaxation without imposed phases, rounding covered.
         seconds: wall time.
         interrupted: ended from outside (Ctrl-C): the caller passes that on.
@@ -64,6 +69,7 @@ class ProgramSearchResult:
     nodes: int
     programs: int
     open: int
+    progress: float
     root: float
     seconds: float
     interrupted: bool
@@ -71,9 +77,10 @@ class ProgramSearchResult:
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """Imposed phases, int8 [phases], and what their linear program says."""
+    """Imposed phases, int8 [phases], and what their linear program says; `part` of the tree is below it."""
 
     phases: NDArray[np.int8]
+    part: float
     bound: float
     score: Float64Array
     point: Float64Array | None
@@ -84,7 +91,8 @@ def can_be_searched(encoding: Encoding) -> bool:
     program = encoding.program
     phases = sum(block.columns.size for block in _phase_blocks(encoding))
     linear = program.quadratic is None and not program.balls
-    return linear and phases == int(program.integral.sum()) and program.num_rows > 0
+    some = program.num_rows > 0 and program.num_columns > 0
+    return linear and some and phases == int(program.integral.sum())
 
 
 def search_program(
@@ -102,8 +110,8 @@ def search_program(
     Args:
         encoding: for which `can_be_searched`.
         options: effort.
-        accept: told inputs [1, n] at which relaxations of open nodes are smallest; says whether one of them is
-            a point that ends the search.
+        accept: told inputs [1, n] at which relaxations of open nodes are smallest; says whether one of them
+            is a point that ends the search.
         time_limit: seconds.
 
     Raises:
@@ -129,12 +137,13 @@ class _Search:
         self.lp = HighsLp(encoding.program)
         self.enough = CLOSED * float(np.abs(encoding.program.cost).max(initial=0.0))
         self.programs = 0
+        self.progress = 0.0
         self.interrupted = self.stuck = False
 
     def run(self) -> ProgramSearchResult:
         """See `search_program`."""
         everything = np.full(self.columns.count, OPEN, dtype=np.int8)
-        root = self._bound(everything, -np.inf)
+        root = self._bound(everything, 1.0, -np.inf)
         stack = [root] if not root.bound > 0 else []
         nodes, found = 1, False
         while stack and not found and not self._out_of_effort():
@@ -150,6 +159,7 @@ class _Search:
             nodes=nodes,
             programs=self.programs,
             open=len(stack) + self.stuck,
+            progress=self.progress if root.bound <= 0 else 1.0,
             root=root.bound,
             seconds=time.monotonic() - self.begin,
             interrupted=self.interrupted,
@@ -157,7 +167,10 @@ class _Search:
 
     def _out_of_effort(self) -> bool:
         most = self.options.most_programs
-        late = time.monotonic() >= self.end or (most is not None and self.programs >= most)
+        late = time.monotonic() >= self.end
+        if most is not None:
+            slow = self.progress < self.options.least_progress
+            late = late or self.programs >= most * (self.options.look_after if slow else 1.0)
         return late or self.stuck or self.interrupted
 
     def _split(self, node: _Node) -> list[_Node]:
@@ -177,6 +190,7 @@ class _Search:
             self.stuck = True  # all phases are imposed, and the bound is not above 0
             return []
         children = [child for child in best[1] if not child.bound > 0]
+        self.progress += (2 - len(children)) * node.part / 2
         return sorted(children, key=lambda child: -child.bound)
 
     def _candidates(self, node: _Node) -> list[int]:
@@ -189,21 +203,19 @@ class _Search:
     def _child(self, node: _Node, neuron: int, phase: int) -> _Node:
         phases = node.phases.copy()
         phases[neuron] = phase
-        return self._bound(phases, node.bound)
+        return self._bound(phases, node.part / 2, node.bound)
 
-    def _bound(self, phases: NDArray[np.int8], known: float) -> _Node:
+    def _bound(self, phases: NDArray[np.int8], part: float, known: float) -> _Node:
         """The linear program of some phases; `known` bounds it, too."""
         low = np.where(phases == OPEN, 0.0, phases.astype(np.float64))
         up = np.where(phases == OPEN, 1.0, phases.astype(np.float64))
         self.lp.set_bounds(self.columns.phase, low, up)
         left = max(0.0, self.end - time.monotonic())
-        result = self.lp.solve(
-            SolveOptions(time_limit=left, cutoff=self.enough, seed=self.options.seed)
-        )
+        result = self.lp.solve(SolveOptions(time_limit=left, cutoff=self.enough, seed=self.options.seed))
         self.programs += 1
         self.interrupted |= result.termination is Termination.INTERRUPTED
         bound = max(known, result.dual_bound)
-        return _Node(phases, bound, self.columns.scores(result), result.point)
+        return _Node(phases, part, bound, self.columns.scores(result), result.point)
 
 
 class _PhaseColumns:
@@ -237,7 +249,9 @@ class _PhaseColumns:
         """
         if result.point is None or result.duals is None:
             return np.zeros(self.count)
-        parts = [result.point[k] * unit for k, unit in zip((self.positive, self.negative), self.units, strict=True)]
+        parts = [
+            result.point[k] * unit for k, unit in zip((self.positive, self.negative), self.units, strict=True)
+        ]
         excess = np.maximum(np.minimum(*parts), 0.0)
         worth = np.abs(result.duals[self.rows])
         return np.asarray(excess * (worth + 1e-9 * worth.max(initial=0.0)))

@@ -22,7 +22,7 @@ from mipverify.verify.problem import (
     optimise_outputs,
     optimise_planes,
 )
-from mipverify.verify.program_stage import decide_by_linear_programs, suits_linear_programs
+from mipverify.verify.program_stage import FIRST_PROGRAMS, decide_by_linear_programs, suits_linear_programs
 from mipverify.verify.refining import few_below, refine_neurons, worth_refining
 from mipverify.verify.searching import PROGRAM_SIZE, decide_by_search, is_flat
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
@@ -33,7 +33,9 @@ CONJUNCTION_MOMENTS = (0.3, 2.0)  # seconds for targets of several rows, before 
 CONJUNCTION_SHARE = 0.3  # of the time left, for the same once more
 GLANCE = 1.0  # seconds of search before slopes are optimised for every neuron
 SHORT_GLANCE = 0.3  # the same where linear programs follow
-LINEAR_SHARE = 0.5  # of the time given, for a search by linear programs
+LINEAR_SHARE = (
+    0.5  # of the time left, for searches by linear programs: before the one over phases and after it
+)
 PLANE_SHARE = 0.2  # of the time left, for planes above the ReLUs, to bound neurons with
 LP_SHARE = 0.2  # of the time left, for linear programs over the region, and again for those about targets
 # Of the time left: for the search, then for bounds of neurons by small searches, if it has not ended by then.
@@ -104,10 +106,7 @@ def settle(
         problem = _split(engine, case, problem, Deadline(part))
     if engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
         problem = _strengthen(engine, case, problem, optimise_neurons, whole)
-    if _searches(engine) and suits_linear_programs(problem) and _undecided(case, problem):
-        part = Deadline(LINEAR_SHARE * whole.remaining())
-        problem = decide_by_linear_programs(engine, case, problem, part)
-        case.close(Stage.SEARCH)
+    problem = _linear_programs(engine, case, problem, whole, FIRST_PROGRAMS)
     problem = _better_bounds(engine, case, problem, aims, whole)
     program = worth_a_program(engine, problem)
     first = program and _programs_first(problem)
@@ -118,10 +117,24 @@ def settle(
         part = PROGRAM_SHARE if _searches(engine) else 1.0
         problem = _program(engine, case, problem, aims, Deadline(part * whole.remaining()))
     if _searches(engine) and _undecided(case, problem):
-        part = SEARCH_SHARE if program and not first else 1.0
+        again = suits_linear_programs(problem) or (program and not first)
+        part = SEARCH_SHARE if again else 1.0
         problem = _search_by_turns(engine, case, problem, Deadline(part * whole.remaining()))
+    problem = _linear_programs(engine, case, problem, whole, None)
     if program and not first and _undecided(case, problem):
         _program(engine, case, problem, aims, whole)
+
+
+def _linear_programs(
+    engine: Engine, case: Case, problem: OpenProblem, whole: Deadline, most: int | None
+) -> OpenProblem:
+    """The search by linear programs, where it is of use: what it leaves open."""
+    if not _searches(engine) or not _undecided(case, problem) or not suits_linear_programs(problem):
+        return problem
+    part = Deadline(LINEAR_SHARE * whole.remaining())
+    left = decide_by_linear_programs(engine, case, problem, part, most_programs=most)
+    case.close(Stage.SEARCH)
+    return left
 
 
 def _search_by_turns(engine: Engine, case: Case, problem: OpenProblem, whole: Deadline) -> OpenProblem:

@@ -19,6 +19,7 @@ from mipverify.verify.engine import Engine
 from mipverify.verify.problem import OpenProblem, bound_outputs
 from mipverify.verify.searching import PROGRAM_SIZE, SearchStage
 
+FIRST_PROGRAMS = 400  # linear programs for a target, where the search over phases follows
 NORMS = (Norm.LINF, Norm.L1)  # whose balls are linear
 
 
@@ -31,12 +32,13 @@ def suits_linear_programs(problem: OpenProblem) -> bool:
 
 
 def decide_by_linear_programs(
-    engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline
+    engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline, *, most_programs: int | None
 ) -> OpenProblem:
     """Exclude one target after the other, or find a point in one; returns what is still open.
 
     Those that the bounds leave least are the likeliest to be excluded and come first; each has an equal share
-    of the time left. What is excluded rests on bound propagation.
+    of the time left, and of `most_programs` a quarter where that closes next to nothing of its tree. What is
+    excluded rests on bound propagation.
     """
     case.num_unstable = problem.state.count_unstable(0)
     with timed([case], Stage.SEARCH):
@@ -48,7 +50,7 @@ def decide_by_linear_programs(
             seconds = deadline.remaining() / (len(order) - place)
             if deadline.expired() or case.reached(problem.query.region.radius):
                 break
-            result = _search(stage, polytope, seconds)
+            result = _search(stage, polytope, seconds, most_programs)
             if result is not None and result.complete:
                 missed.add(polytope)
         problem = replace(problem, polytopes=tuple(k for k in problem.polytopes if k not in missed))
@@ -57,7 +59,9 @@ def decide_by_linear_programs(
     return problem
 
 
-def _search(stage: SearchStage, polytope: int, seconds: float) -> ProgramSearchResult | None:
+def _search(
+    stage: SearchStage, polytope: int, seconds: float, most_programs: int | None
+) -> ProgramSearchResult | None:
     """Search the program of one target; None if it is none that can be searched."""
     engine, problem = stage.engine, stage.problem
     encoding = encode(
@@ -69,7 +73,7 @@ def _search(stage: SearchStage, polytope: int, seconds: float) -> ProgramSearchR
     )
     if not can_be_searched(encoding):
         return None
-    options = ProgramSearchOptions(seed=engine.options.seed)
+    options = ProgramSearchOptions(most_programs=most_programs, seed=engine.options.seed)
     result = search_program(encoding, options=options, accept=stage.accept, time_limit=seconds)
     stage.case.nodes = (stage.case.nodes or 0) + result.nodes
     engine.meter.count_tightening(result.programs, 0, result.seconds)

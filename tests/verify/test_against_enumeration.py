@@ -20,7 +20,7 @@ from mipverify.search.node_bounds import NodeBounds, NodeOptions
 from mipverify.search.phase_search import PausedPhases, SearchResult
 from mipverify.search.subtrees import Settled, SubtreeOptions
 from mipverify.verify import closing, decision, narrowing, searching
-from mipverify.verify.certificate import Certificate, Status
+from mipverify.verify.certificate import Certificate, Evidence, Status
 from mipverify.verify.options import VerifyOptions
 from tests.oracles.enumeration import closest, linear_regions
 from tests.oracles.exact_values import exact_values
@@ -137,6 +137,7 @@ def test_distance_is_exact_with_planes_at_every_node(monkeypatch: pytest.MonkeyP
 def test_no_false_claim_with_programs_for_all_subtrees(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every node below a root goes to the solver, with whatever is open in it."""
     monkeypatch.setattr(searching, "SUBTREES", SubtreeOptions(splits=1, levels=0.0, dear=1e-3, cheap=1e-3))
+    monkeypatch.setattr(decision, "suits_linear_programs", lambda _: False)
     monkeypatch.setattr(decision, "splits_inputs", lambda _: False)
     whole, answers = searching.SearchStage.subtree, list[Settled]()
     search, idle = searching.search_phases, NodeOptions(steps=0)
@@ -178,6 +179,7 @@ def test_distances_hold_when_searches_are_paused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(narrowing, "APART", 1.0)
     monkeypatch.setattr(closing, "HOPEFUL", 0.0)
     monkeypatch.setattr(decision, "splits_inputs", lambda _: False)
+    monkeypatch.setattr(decision, "suits_linear_programs", lambda _: False)
     whole, resumed, closed = searching.search_phases, 0, 0
 
     def hurried(bounds: NodeBounds, *, paused: PausedPhases | None = None, **rest: Any) -> SearchResult:
@@ -202,3 +204,37 @@ def test_distances_hold_when_searches_are_paused(monkeypatch: pytest.MonkeyPatch
         closed += answer.closed
     assert resumed > 0
     assert closed >= 20
+
+
+def test_distances_by_linear_programs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No search over phases, no halving and no program of a solver: what is closed is proven by duals."""
+    monkeypatch.setattr(decision, "splits_inputs", lambda _: False)
+    monkeypatch.setattr(decision, "decide_by_search", lambda *given, **_: given[2])  # the problem
+    whole, excluded, closed, asked = decision.decide_by_linear_programs, 0, 0, 0
+
+    def watched(engine: Any, case: Any, problem: Any, *rest: Any, **options: Any) -> Any:
+        nonlocal excluded
+        left = whole(engine, case, problem, *rest, **options)
+        excluded += len(problem.polytopes) - len(left.polytopes)
+        return left
+
+    monkeypatch.setattr(decision, "decide_by_linear_programs", watched)
+    for seed in range(40_000, 40_060):
+        rng, network, ball, label = tiny(seed)
+        if ball.norm is Norm.L2:
+            continue
+        distance = true_distance(network.graph, ball, label, 0.0)
+        options = VerifyOptions(
+            time_limit=5, engine="search", attack=bool(rng.random() < 0.5), bounds="optimised"
+        )
+        answer = minimal_distortion(
+            network, ball.center, label, norm=ball.norm, domain=ball.domain, options=options
+        )
+        tolerance = ORACLE_TOLERANCE * max(1.0, distance if np.isfinite(distance) else 1.0)
+        assert answer.lower <= distance + tolerance, seed
+        assert answer.upper >= distance - tolerance, seed
+        assert answer.evidence is not Evidence.SOLVER_CLAIM, seed
+        asked += 1
+        closed += answer.closed
+    assert excluded > 0
+    assert closed >= 0.7 * asked
