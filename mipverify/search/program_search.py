@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mipverify.encoding.encode import Encoding
+from mipverify.encoding.encode import Encoding, Phases
 from mipverify.encoding.variables import PartBlock, PhaseBlock
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.milp.result import LpResult, Termination
@@ -43,8 +43,8 @@ class ProgramSearchOptions:
 
     candidates: int = 4
     most_programs: int | None = None
-    look_after: float = 0.25
-    least_progress: float = 0.05
+    look_after: float = 0.05
+    least_progress: float = 0.01
     seed: int = 0
 
 
@@ -95,61 +95,62 @@ def can_be_searched(encoding: Encoding) -> bool:
     return linear and some and phases == int(program.integral.sum())
 
 
-def search_program(
-    encoding: Encoding,
-    *,
-    options: ProgramSearchOptions,
-    accept: Callable[[Float64Array], bool],
-    time_limit: float,
-) -> ProgramSearchResult:
-    """Prove that the cost of every point of a program is above 0, or find one where it is not.
+class ProgramSearch:
+    """The search of one program, from any imposed phases, again and again from the last basis.
 
     Depth first, the child with the smaller bound before its sibling: next to nothing is kept, and linear
     programs start from bases close to theirs.
 
     Args:
         encoding: for which `can_be_searched`.
-        options: effort.
+        options: effort of each search.
         accept: told inputs [1, n] at which relaxations of open nodes are smallest; says whether one of them
             is a point that ends the search.
-        time_limit: seconds.
 
     Raises:
         ValueError: the program has integral columns besides phases, or is not linear.
     """
-    if not can_be_searched(encoding):
-        raise ValueError("only programs whose integral columns are phases are searched")
-    return _Search(encoding, options, accept, time_limit).run()
 
-
-class _Search:
     def __init__(
-        self,
-        encoding: Encoding,
-        options: ProgramSearchOptions,
-        accept: Callable[[Float64Array], bool],
-        time_limit: float,
+        self, encoding: Encoding, options: ProgramSearchOptions, accept: Callable[[Float64Array], bool]
     ) -> None:
+        if not can_be_searched(encoding):
+            raise ValueError("only programs whose integral columns are phases are searched")
         self.encoding, self.options, self.accept = encoding, options, accept
-        self.begin = time.monotonic()
-        self.end = self.begin + time_limit
         self.columns = _PhaseColumns(encoding)
         self.lp = HighsLp(encoding.program)
         self.enough = CLOSED * float(np.abs(encoding.program.cost).max(initial=0.0))
+
+    def run(self, *, time_limit: float, phases: Phases | None = None) -> ProgramSearchResult:
+        """Prove that the cost of every point with some phases is above 0, or find one where it is not.
+
+        Args:
+            time_limit: seconds.
+            phases: imposed phases, as in `encode`; None for none.
+        """
+        return _Run(self, time_limit).run(self.columns.imposed(phases or {}))
+
+
+class _Run:
+    """One search, and its books."""
+
+    def __init__(self, search: ProgramSearch, time_limit: float) -> None:
+        self.search, self.options = search, search.options
+        self.begin = time.monotonic()
+        self.end = self.begin + time_limit
         self.programs = 0
         self.progress = 0.0
         self.interrupted = self.stuck = False
 
-    def run(self) -> ProgramSearchResult:
-        """See `search_program`."""
-        everything = np.full(self.columns.count, OPEN, dtype=np.int8)
-        root = self._bound(everything, 1.0, -np.inf)
+    def run(self, phases: NDArray[np.int8]) -> ProgramSearchResult:
+        """From these phases, int8 [phases]."""
+        root = self._bound(phases, 1.0, -np.inf)
         stack = [root] if not root.bound > 0 else []
         nodes, found = 1, False
         while stack and not found and not self._out_of_effort():
             node = stack.pop()
             if node.point is not None:
-                found = self.accept(self.encoding.decode(node.point)[None])
+                found = self.search.accept(self.search.encoding.decode(node.point)[None])
             if not found:
                 nodes += 1
                 stack += self._split(node)
@@ -209,13 +210,15 @@ class _Search:
         """The linear program of some phases; `known` bounds it, too."""
         low = np.where(phases == OPEN, 0.0, phases.astype(np.float64))
         up = np.where(phases == OPEN, 1.0, phases.astype(np.float64))
-        self.lp.set_bounds(self.columns.phase, low, up)
+        self.search.lp.set_bounds(self.search.columns.phase, low, up)
         left = max(0.0, self.end - time.monotonic())
-        result = self.lp.solve(SolveOptions(time_limit=left, cutoff=self.enough, seed=self.options.seed))
+        result = self.search.lp.solve(
+            SolveOptions(time_limit=left, cutoff=self.search.enough, seed=self.options.seed)
+        )
         self.programs += 1
         self.interrupted |= result.termination is Termination.INTERRUPTED
         bound = max(known, result.dual_bound)
-        return _Node(phases, part, bound, self.columns.scores(result), result.point)
+        return _Node(phases, part, bound, self.search.columns.scores(result), result.point)
 
 
 class _PhaseColumns:
@@ -236,10 +239,26 @@ class _PhaseColumns:
                 units[block.columns] = block.unit
         self.units = units[self.positive], units[self.negative]
 
+        self._places = [
+            (block.relu, block.neurons, np.searchsorted(self.phase, block.columns)) for block in blocks
+        ]
+
     @property
     def count(self) -> int:
         """Number of phases."""
         return int(self.phase.size)
+
+    def imposed(self, phases: Phases) -> NDArray[np.int8]:
+        """The phases of a query (1, -1 or 0 for open) as those of the columns, int8 [phases].
+
+        Those of neurons without a column are left out, which can only make room for more points.
+        """
+        found = np.full(self.count, OPEN, dtype=np.int8)
+        for relu, neurons, places in self._places:
+            if relu in phases:
+                given = phases[relu][neurons]
+                found[places] = np.where(given > 0, 1, np.where(given < 0, 0, OPEN))
+        return found
 
     def scores(self, result: LpResult) -> Float64Array:
         """What the relaxation of each neuron costs at the point of a linear program, nearly, [phases].

@@ -15,6 +15,7 @@ from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
 from mipverify.verify.exact import decide_by_mip
 from mipverify.verify.input_splitting import decide_by_boxes, splits_inputs
+from mipverify.verify.linear_programs import suits_linear_programs
 from mipverify.verify.problem import (
     OpenProblem,
     bound_outputs,
@@ -22,7 +23,7 @@ from mipverify.verify.problem import (
     optimise_outputs,
     optimise_planes,
 )
-from mipverify.verify.program_stage import FIRST_PROGRAMS, decide_by_linear_programs, suits_linear_programs
+from mipverify.verify.program_stage import decide_by_linear_programs
 from mipverify.verify.refining import few_below, refine_neurons, worth_refining
 from mipverify.verify.searching import PROGRAM_SIZE, decide_by_search, is_flat
 from mipverify.verify.tightened import tighten_for_targets, tighten_region
@@ -85,10 +86,11 @@ def settle(
     """Exclude every target from the region, or find a witness inside it, or run out of time.
 
     Cheap things first: a glance, slopes optimised for every open neuron (which may cost more than the
-    glance), planes, the search, linear programs for the neurons that a target's program would have to
-    branch on, and last this program. With engine `auto` the search goes before the program, except for
-    targets of several rows: see decision 4 for what was measured. Linear programs that are asked for go
-    before the search. With `none` only bounds are made.
+    glance), a search by linear programs where they are small, planes, the search over phases, linear
+    programs for the neurons that a target's program would have to branch on, and last this program. With
+    engine `auto` the search goes before the program, except for targets of several rows: see decision 4 for
+    what was measured. Linear programs that are asked for go before the search over phases. With `none` only
+    bounds are made.
 
     Args:
         engine: the network and how to answer.
@@ -106,7 +108,7 @@ def settle(
         problem = _split(engine, case, problem, Deadline(part))
     if engine.strongest_bounds >= Method.OPTIMISED and _undecided(case, problem):
         problem = _strengthen(engine, case, problem, optimise_neurons, whole)
-    problem = _linear_programs(engine, case, problem, whole, FIRST_PROGRAMS)
+    problem = _linear_programs(engine, case, problem, whole)
     problem = _better_bounds(engine, case, problem, aims, whole)
     program = worth_a_program(engine, problem)
     first = program and _programs_first(problem)
@@ -117,22 +119,18 @@ def settle(
         part = PROGRAM_SHARE if _searches(engine) else 1.0
         problem = _program(engine, case, problem, aims, Deadline(part * whole.remaining()))
     if _searches(engine) and _undecided(case, problem):
-        again = suits_linear_programs(problem) or (program and not first)
-        part = SEARCH_SHARE if again else 1.0
+        part = SEARCH_SHARE if program and not first else 1.0
         problem = _search_by_turns(engine, case, problem, Deadline(part * whole.remaining()))
-    problem = _linear_programs(engine, case, problem, whole, None)
     if program and not first and _undecided(case, problem):
         _program(engine, case, problem, aims, whole)
 
 
-def _linear_programs(
-    engine: Engine, case: Case, problem: OpenProblem, whole: Deadline, most: int | None
-) -> OpenProblem:
+def _linear_programs(engine: Engine, case: Case, problem: OpenProblem, whole: Deadline) -> OpenProblem:
     """The search by linear programs, where it is of use: what it leaves open."""
     if not _searches(engine) or not _undecided(case, problem) or not suits_linear_programs(problem):
         return problem
     part = Deadline(LINEAR_SHARE * whole.remaining())
-    left = decide_by_linear_programs(engine, case, problem, part, most_programs=most)
+    left = decide_by_linear_programs(engine, case, problem, part)
     case.close(Stage.SEARCH)
     return left
 

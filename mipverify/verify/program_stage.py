@@ -4,41 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mipverify.encoding.encode import Objective, encode
-from mipverify.problem.norm import Norm
-from mipverify.search.program_search import (
-    ProgramSearchOptions,
-    ProgramSearchResult,
-    can_be_searched,
-    search_program,
-)
+from mipverify.search.program_search import ProgramSearchResult
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Stage
 from mipverify.verify.deadline import Deadline
 from mipverify.verify.engine import Engine
+from mipverify.verify.linear_programs import linear_search
 from mipverify.verify.problem import OpenProblem, bound_outputs
-from mipverify.verify.searching import PROGRAM_SIZE, SearchStage
+from mipverify.verify.searching import SearchStage
 
-FIRST_PROGRAMS = 400  # linear programs for a target, where the search over phases follows
-NORMS = (Norm.LINF, Norm.L1)  # whose balls are linear
-
-
-def suits_linear_programs(problem: OpenProblem) -> bool:
-    """Whether the region is linear, no open target has several rows, and the programs are small."""
-    region = problem.query.region
-    rows = max((len(problem.query.unsafe[k].offset) for k in problem.polytopes), default=0)
-    few = problem.state.count_unstable(0) <= PROGRAM_SIZE
-    return region.norm in NORMS and region.grid is None and rows == 1 and few
+MOST_PROGRAMS = 2000  # for a target: what they leave open is for the search over phases
 
 
 def decide_by_linear_programs(
-    engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline, *, most_programs: int | None
+    engine: Engine, case: Case, problem: OpenProblem, deadline: Deadline
 ) -> OpenProblem:
     """Exclude one target after the other, or find a point in one; returns what is still open.
 
     Those that the bounds leave least are the likeliest to be excluded and come first; each has an equal share
-    of the time left, and of `most_programs` a quarter where that closes next to nothing of its tree. What is
-    excluded rests on bound propagation.
+    of the time left, and is given up early if next to nothing of its tree is closed by then. What is excluded
+    rests on bound propagation.
     """
     case.num_unstable = problem.state.count_unstable(0)
     with timed([case], Stage.SEARCH):
@@ -50,8 +35,8 @@ def decide_by_linear_programs(
             seconds = deadline.remaining() / (len(order) - place)
             if deadline.expired() or case.reached(problem.query.region.radius):
                 break
-            result = _search(stage, polytope, seconds, most_programs)
-            if result is not None and result.complete:
+            search = linear_search(engine, problem, polytope, stage.accept, most_programs=MOST_PROGRAMS)
+            if search is not None and _account(stage, search.run(time_limit=seconds)).complete:
                 missed.add(polytope)
         problem = replace(problem, polytopes=tuple(k for k in problem.polytopes if k not in missed))
         if not problem.polytopes:
@@ -59,24 +44,10 @@ def decide_by_linear_programs(
     return problem
 
 
-def _search(
-    stage: SearchStage, polytope: int, seconds: float, most_programs: int | None
-) -> ProgramSearchResult | None:
-    """Search the program of one target; None if it is none that can be searched."""
-    engine, problem = stage.engine, stage.problem
-    encoding = encode(
-        engine.network.graph,
-        problem.query,
-        problem.bounds,
-        objective=Objective.WORST,
-        polytopes=(polytope,),
-    )
-    if not can_be_searched(encoding):
-        return None
-    options = ProgramSearchOptions(most_programs=most_programs, seed=engine.options.seed)
-    result = search_program(encoding, options=options, accept=stage.accept, time_limit=seconds)
+def _account(stage: SearchStage, result: ProgramSearchResult) -> ProgramSearchResult:
+    """Count nodes and linear programs; pass Ctrl-C on, which the solver reports as a result."""
     stage.case.nodes = (stage.case.nodes or 0) + result.nodes
-    engine.meter.count_tightening(result.programs, 0, result.seconds)
+    stage.engine.meter.count_tightening(result.programs, 0, result.seconds)
     if result.interrupted:
         raise KeyboardInterrupt
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -14,7 +15,7 @@ from mipverify.bounds.network_bounds import Method
 from mipverify.bounds.propagate import Propagator
 from mipverify.bounds.region_batch import region_batch
 from mipverify.bounds.torch_network import TorchNetwork
-from mipverify.encoding.encode import Encoding, Objective, encode
+from mipverify.encoding.encode import Encoding, Objective, Phases, encode
 from mipverify.graph.graph import Graph, Node
 from mipverify.graph.operators import Dense, Float64Array, Input, Relu
 from mipverify.milp.dual_bound import safe_dual_bound
@@ -23,7 +24,12 @@ from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
 from mipverify.problem.region import Ball, Box, Polytope
 from mipverify.search import program_search
-from mipverify.search.program_search import ProgramSearchOptions, can_be_searched, search_program
+from mipverify.search.program_search import (
+    ProgramSearch,
+    ProgramSearchOptions,
+    ProgramSearchResult,
+    can_be_searched,
+)
 from mipverify.solvers.highs import HighsLp
 from mipverify.solvers.solver import SolveOptions
 from tests.bounds.regions import exact_points, random_ball
@@ -44,6 +50,17 @@ def encoded(graph: Graph, ball: Ball, target: Polytope) -> Encoding:
     propagator.refine_output(state)
     query = Query(ball, (target,))
     return encode(graph, query, state.bounds(0), objective=Objective.WORST, polytopes=(0,))
+
+
+def search_program(
+    encoding: Encoding,
+    *,
+    options: ProgramSearchOptions,
+    accept: Callable[[Float64Array], bool],
+    time_limit: float,
+    phases: Phases | None = None,
+) -> ProgramSearchResult:
+    return ProgramSearch(encoding, options, accept).run(time_limit=time_limit, phases=phases)
 
 
 def scaled(graph: Graph, rng: np.random.Generator) -> Graph:
@@ -179,6 +196,24 @@ def test_a_solver_that_lies_excludes_nothing_that_is_there(seed: int) -> None:
     if result.complete:
         best = worst(linear_regions(graph, ball), ball, [target])
         assert best <= TOLERANCE * max(1.0, abs(float(target.offset[0])))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_one_session_answers_for_any_imposed_phases(seed: int) -> None:
+    """Again and again from the last basis: what is excluded with phases imposed holds no such point."""
+    rng, graph, ball, target = random_question(seed)
+    encoding = encoded(graph, ball, target)
+    if not can_be_searched(encoding):
+        return
+    search = ProgramSearch(encoding, ProgramSearchOptions(), never)
+    scale = max(1.0, abs(float(target.offset[0])))
+    for _ in range(4):
+        phases = {relu: rng.integers(-1, 2, graph.nodes[relu].size).astype(np.int8) for relu in graph.relus}
+        result = search.run(time_limit=60, phases=phases)
+        best = worst(linear_regions(graph, ball, phases), ball, [target])
+        if result.complete:
+            assert best <= TOLERANCE * scale
 
 
 def test_limits_leave_nodes_open() -> None:
