@@ -43,7 +43,7 @@ class ProgramSearchOptions:
 
     candidates: int = 4
     most_programs: int | None = None
-    look_after: float = 0.05
+    look_after: float = 0.4
     least_progress: float = 0.01
     seed: int = 0
 

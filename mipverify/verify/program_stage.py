@@ -13,7 +13,7 @@ from mipverify.verify.linear_programs import linear_search
 from mipverify.verify.problem import OpenProblem, bound_outputs
 from mipverify.verify.searching import SearchStage
 
-MOST_PROGRAMS = 2000  # for a target: what they leave open is for the search over phases
+MOST_PROGRAMS = 250  # for a target: what they leave open is for the search over phases
 
 
 def decide_by_linear_programs(
@@ -21,23 +21,21 @@ def decide_by_linear_programs(
 ) -> OpenProblem:
     """Exclude one target after the other, or find a point in one; returns what is still open.
 
-    Those that the bounds leave least are the likeliest to be excluded and come first; each has an equal share
-    of the time left, and is given up early if next to nothing of its tree is closed by then. What is excluded
-    rests on bound propagation.
+    The hardest comes first, and one that is given up is the last: with the search over phases to follow, the
+    others cost it little. What is excluded rests on bound propagation.
     """
     case.num_unstable = problem.state.count_unstable(0)
     with timed([case], Stage.SEARCH):
         problem = bound_outputs(engine, problem)
         stage = SearchStage(engine, case, problem, deadline)
-        order = list(reversed(problem.most_allowed_first()))
         missed: set[int] = set()
-        for place, polytope in enumerate(order):
-            seconds = deadline.remaining() / (len(order) - place)
+        for polytope in problem.most_allowed_first():
             if deadline.expired() or case.reached(problem.query.region.radius):
                 break
             search = linear_search(engine, problem, polytope, stage.accept, most_programs=MOST_PROGRAMS)
-            if search is not None and _account(stage, search.run(time_limit=seconds)).complete:
-                missed.add(polytope)
+            if search is None or not _account(stage, search.run(time_limit=deadline.remaining())).complete:
+                break
+            missed.add(polytope)
         problem = replace(problem, polytopes=tuple(k for k in problem.polytopes if k not in missed))
         if not problem.polytopes:
             case.exclude(problem.query.region.radius, problem.evidence)
