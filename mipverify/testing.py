@@ -79,9 +79,12 @@ def assert_robust(
     """
     __tracebackhide__ = True
     points, labels = _array(x), None if y is None else _array(y)
-    if labels is not None and labels.ndim == 0:
+    single = labels is not None and labels.ndim == 0
+    if labels is not None and single:
         points, labels = points[None], labels[None]
     net = _loaded(network, points.shape[1:] if labels is not None else None, mean, std)
+    if single and not isinstance(network, Network) and not _is_file(network):
+        _check_one_class(net)
     if labels is None and points.size == net.graph.input_size:
         points = points[None]
     certificates = certify_batch(
@@ -107,7 +110,7 @@ def assert_verified(certificates: Iterable[Certificate], *, share: float = 1.0) 
 
     Raises:
         AssertionError: too few are verified; the message lists the others.
-        QueryError: a share that is none, or nothing to judge.
+        QueryError: a share that is none, nothing to judge, or distances instead of verdicts.
     """
     __tracebackhide__ = True
     if not 0 <= share <= 1:
@@ -115,6 +118,8 @@ def assert_verified(certificates: Iterable[Certificate], *, share: float = 1.0) 
     answers = list(certificates)
     if not answers:
         raise QueryError("there is no sample to verify: give at least one")
+    if any(answer.eps is None for answer in answers):
+        raise QueryError("a distance is no verdict: ask at a radius, or compare the lower bounds yourself")
     verified = sum(answer.status is Status.VERIFIED for answer in answers)
     # Of two whole numbers, the quotient is the float that the decimal is written as.
     if verified / len(answers) < share:
@@ -138,9 +143,22 @@ def _loaded(
         if mean is not None or std is not None:
             raise QueryError("the network is loaded already: give mean and std to mipverify.load")
         return network
-    from_file = isinstance(network, (str, Path)) or hasattr(network, "SerializeToString")
     # A file knows its shape; that of samples may be another one with as many values.
-    return load_network(network, mean=mean, std=std, input_shape=None if from_file else shape)
+    return load_network(network, mean=mean, std=std, input_shape=None if _is_file(network) else shape)
+
+
+def _is_file(network: object) -> bool:
+    return isinstance(network, (str, Path)) or hasattr(network, "SerializeToString")
+
+
+def _check_one_class(net: Network) -> None:
+    """Refuse a torch module that took a batch with one label for a single input."""
+    graph = net.graph
+    shape = graph.nodes[graph.output].shape
+    if sum(extent > 1 for extent in shape) > 1:
+        raise QueryError(
+            f"one label for outputs of shape {list(shape)}: give a label for every sample of a batch"
+        )
 
 
 def _message(answers: Sequence[Certificate], verified: int, share: float) -> Iterator[str]:

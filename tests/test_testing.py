@@ -92,8 +92,16 @@ def test_what_cannot_be_judged_is_refused(
         assert_robust(MLP, np.zeros((0, 64)), np.zeros(0), eps=EASY)
     with pytest.raises(QueryError, match="share must be a number between 0 and 1"):
         assert_verified(certificates, share=90)
+    distances = [replace(certificate, eps=None) for certificate in certificates]
+    with pytest.raises(QueryError, match="a distance is no verdict"):
+        assert_verified(distances)
+    for labels in ([0.5, 1.0, 2.0], [np.nan] * 3):
+        with pytest.raises(QueryError, match="a label is the number of a class"):
+            assert_robust(MLP, digits[0], labels, eps=EASY)
     with pytest.raises(QueryError, match="loaded already"):
         assert_robust(mipverify.load(MLP), *digits, eps=EASY, mean=0.5)
+    with pytest.raises(QueryError, match="one label for outputs of shape"):
+        assert_robust(nn.Linear(64, 10), digits[0].reshape(3, 64), 3, eps=EASY)
     with pytest.raises(InputError, match=r"no_such\.onnx"):
         assert_robust("no_such.onnx", *digits, eps=EASY)
 

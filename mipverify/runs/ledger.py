@@ -90,6 +90,8 @@ class Ledger:
         left = [k for k, position in enumerate(part.positions) if position not in part.done]
         if part.again and left:
             hopeless = 0
+        if hopeless not in left:  # its answer came, and then nothing more
+            hopeless = None
         answer = None if hopeless is None else self._given_up(part, hopeless, why)
         left = [k for k in left if k != hopeless]
         if left:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mipverify.attack.replay import replay
 from mipverify.bounds.chain import is_chain
+from mipverify.bounds.state import PropagationState
 from mipverify.graph.operators import Float64Array
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import Query
@@ -95,6 +96,8 @@ class _BoxStage:
         inside = replace(self.case, query=query, witness=None, eps=query.region.radius)
         limit = min(SECONDS_PER_LEAF, self.case.remaining())
         state = self._propagated.state_of(boxes)
+        if query.region.image is not None and _cross(state):
+            return True  # bounds over the region and over the box have no value in common, so no point
         self.engine.propagator.refine_output(state)
         position = self.problem.polytopes[polytope]
         excluded, result = examine(
@@ -133,3 +136,9 @@ class _BoxStage:
                 self.engine, query, self.problem.bounds, found, self.case.deadline()
             )
         self.case.offer(found)
+
+
+def _cross(state: PropagationState) -> bool:
+    """Whether bounds of some neuron exclude each other."""
+    bounds = state.bounds(0)
+    return any(bool((low > up).any()) for low, up in zip(bounds.lower, bounds.upper, strict=True))

@@ -57,7 +57,7 @@ def questions(
     radius, points, shape = float(radius), flat_points(xs), np.shape(xs)[1:]
     classes: list[int | None] = [None] * len(points)
     if labels is not None and criterion.needs_label:
-        classes = [int(label) for label in np.asarray(labels).reshape(-1)]
+        classes = list(_classes(labels))
     if len(points) != len(classes):
         raise QueryError(f"{len(points)} inputs but {len(classes)} labels: give one label an input")
     measure_in = Norm.parse(norm)
@@ -98,6 +98,15 @@ def flat_points(xs: ArrayLike) -> Float64Array:
     """Inputs [samples, ...] as [samples, n], in float64."""
     points = np.asarray(xs, dtype=np.float64)
     return points.reshape(len(points), -1) if len(points) else points
+
+
+def _classes(labels: ArrayLike) -> list[int]:
+    """Labels as whole numbers."""
+    given = np.asarray(labels).reshape(-1)
+    if given.dtype.kind == "f" and not (np.isfinite(given) & (given == np.floor(given))).all():
+        wrong = given[~(np.isfinite(given) & (given == np.floor(given)))][0]
+        raise QueryError(f"a label is the number of a class, 0 the first one, got {wrong:g}")
+    return [int(label) for label in given]
 
 
 def _as_read(points: Float64Array, domain: Box) -> Float64Array:

@@ -127,6 +127,16 @@ def test_an_answer_that_was_known_before_its_proof_failed_stands() -> None:
     assert [news.certificate.status for news in final] == [Status.VERIFIED]
 
 
+def test_an_answer_counts_once_where_its_worker_is_ended_after_it() -> None:
+    def answer(queries: Sequence[Query]) -> list[Heard]:
+        found = [Found(k, certificate(query)) for k, query in enumerate(queries)]
+        return [*found[:2], Failed("took too long", hopeless=len(found[:2]) - 1)]
+
+    found = list(shared_out(Ledger(job(5, 3)), Scripted(1, answer)))
+    assert sorted(news.position for news in found) == list(range(5))
+    assert all(news.certificate.status is Status.VERIFIED for news in found)
+
+
 def test_a_contradiction_ends_the_run() -> None:
     crew = Scripted(2, lambda _: [Failed("crossed", unsound=True)])
     with pytest.raises(SoundnessError, match="crossed"):
