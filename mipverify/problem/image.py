@@ -28,6 +28,7 @@ class Image:
         lower, upper: sides that hold 0 between them, [k], infinite where there is none.
         norm: linf or l1.
         limit: infinite where there is none.
+        reach: numbers h with |a_j| <= h_j |M a|, [n]; None where nobody knows any.
         inverse: some W with W M = I, nearly, [n, k], for bounds; None where nobody wants any.
     """
 
@@ -37,6 +38,7 @@ class Image:
     upper: Float64Array
     norm: Norm = Norm.LINF
     limit: float = float("inf")
+    reach: Float64Array | None = None
     inverse: Float64Array | None = None
 
     @property

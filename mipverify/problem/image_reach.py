@@ -20,6 +20,8 @@ _EPS = float(np.finfo(np.float64).eps)
 _LEWIS_STEPS = 30
 _LEAST_SHARE = 1e-9
 _SMALL = 2.0**-20  # relative error of weights up to which they count as an inverse
+# By how much columns may cancel in a form: more, and what is left is lost in the tolerances of solvers.
+_MOST_CANCELLED = 2.0**16
 
 
 def reach_per_unit(image: Image) -> Float64Array | None:
@@ -37,14 +39,19 @@ def reach_per_unit(image: Image) -> Float64Array | None:
     if not np.isfinite(weights).all():
         return None
     dual = _dual_norm(image, weights) * (1 + (weights.shape[1] + 8) * _EPS)
-    rounding = (weights.shape[1] + 8) * _EPS * (np.abs(weights) @ np.abs(scaled) + np.eye(count))
+    terms = np.abs(weights) @ np.abs(scaled)
+    if terms.max() > _MOST_CANCELLED:
+        return None
+    rounding = (weights.shape[1] + 8) * _EPS * (terms + np.eye(count))
     residual = np.abs(weights @ scaled - np.eye(count)) + rounding
     # t <= dual + residual t for the largest t_j = |size_j a_j| / |M a|: in units of dual, a row sum below 1.
     with np.errstate(divide="ignore", invalid="ignore"):
         share = float((residual * dual / dual[:, None]).sum(axis=1).max())
     if not share < _SMALL:
         return None
-    return np.asarray(dual / size * (1 + 2 * share + 8 * _EPS))
+    with np.errstate(over="ignore"):
+        reach = np.asarray(dual / size * (1 + 2 * share + 8 * _EPS))
+    return reach if np.isfinite(reach).all() else None
 
 
 def with_inverse(image: Image) -> Image:

@@ -164,13 +164,14 @@ def parametrised(
     Raises:
         QueryError: the distance or the domain cannot be had for this perturbation.
     """
-    scale = np.ones(perturbation.size)
+    scale, reach = np.ones(perturbation.size), None
     overlapping = not perturbation.separable()
     measured = distance_in_input and overlapping
-    if distance_in_input:
-        in_units = _in_units_of_reach if overlapping else _in_units_of_columns
-        perturbation, scale = in_units(perturbation, norm)
-    image = _image(x, perturbation, domain, norm, outside, measured=measured) if overlapping else None
+    if measured:
+        perturbation, scale, reach = _in_units_of_reach(perturbation, norm)
+    elif distance_in_input:
+        perturbation, scale = _in_units_of_columns(perturbation, norm)
+    image = _image(x, perturbation, domain, norm, outside, reach) if overlapping else None
     box = _theta_box(
         x, perturbation, domain, outside, radius if measured or not norm.counts else np.inf, image
     )
@@ -187,20 +188,22 @@ def _image(
     domain: Box,
     norm: Norm,
     outside: Outside,
-    *,
-    measured: bool,
+    reach: Float64Array | None,
 ) -> Image | None:
-    """The moves P theta of the features as conditions on theta, as far as they are about anything."""
+    """The moves P theta of the features as conditions on theta, as far as they are about anything.
+
+    With a `reach` of the parameters distances are measured in it.
+    """
     forbids = outside is Outside.FORBID
-    if not (measured or forbids):
+    if reach is None and not forbids:
         return None
     lower, upper = np.full(x.size, -np.inf), np.full(x.size, np.inf)
     if forbids:
         sizes = np.abs(np.stack([domain.lower, domain.upper, x]))
         room = FLOAT32_ROOM * np.where(np.isfinite(sizes), sizes, 0.0).max(axis=0)
         lower, upper = domain.lower - x - room, domain.upper - x + room
-    image = image_of(perturbation.matrix, lower, upper, norm if measured else Norm.LINF)
-    return _measuring(image) if measured else image
+    image = image_of(perturbation.matrix, lower, upper, Norm.LINF if reach is None else norm)
+    return image if reach is None else _measuring(replace(image, reach=reach))
 
 
 def _measuring(image: Image) -> Image:
@@ -214,8 +217,13 @@ def _measuring(image: Image) -> Image:
     return replace(image, inverse=inverse)
 
 
-def _in_units_of_reach(perturbation: Perturbation, norm: Norm) -> tuple[Perturbation, Float64Array]:
-    """Parameters in units that keep |theta_k| <= |P theta|, for columns that overlap."""
+def _in_units_of_reach(
+    perturbation: Perturbation, norm: Norm
+) -> tuple[Perturbation, Float64Array, Float64Array]:
+    """Parameters in units that keep |theta_k| <= reach_k |P theta|, reach <= 1, for columns that overlap.
+
+    Units are powers of two: directions that nearly cancel would not survive the rounding of others.
+    """
     if norm not in (Norm.LINF, Norm.L1):
         raise QueryError(
             f"distances of the input in {norm} need a perturbation in which every feature depends on one "
@@ -225,14 +233,15 @@ def _in_units_of_reach(perturbation: Perturbation, norm: Norm) -> tuple[Perturba
     moves = perturbation.matrix.any(axis=0)
     free = np.full(len(perturbation.matrix), np.inf)
     reach = reach_per_unit(image_of(perturbation.matrix[:, moves], -free, free, norm))
-    if reach is None:
+    if reach is None or reach.min() < SMALLEST_NORM or reach.max() > LARGEST_NORM:
         raise QueryError(
             f"the directions of {', '.join(perturbation.names[:3])}, ... depend on one another linearly at "
             "this input (or nearly so), or differ too much in size: leave one out, or ask for the "
             "distance in theta"
         )
-    unit = np.ones(perturbation.size)
-    unit[moves] = reach * (1 + 2.0**-40)  # covers the rounding of the columns below
+    unit, share = np.ones(perturbation.size), np.ones(perturbation.size)
+    share[moves], exponent = np.frexp(reach)
+    unit[moves] = np.ldexp(1.0, exponent)
     still = ~moves
     scaled = replace(
         perturbation,
@@ -240,7 +249,7 @@ def _in_units_of_reach(perturbation: Perturbation, norm: Norm) -> tuple[Perturba
         lower=np.where(still, 0.0, _wider(perturbation.lower / unit, -np.inf)),
         upper=np.where(still, 0.0, _wider(perturbation.upper / unit, np.inf)),
     )
-    return scaled, 1 / unit
+    return scaled, 1 / unit, share
 
 
 def _in_units_of_columns(perturbation: Perturbation, norm: Norm) -> tuple[Perturbation, Float64Array]:

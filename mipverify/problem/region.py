@@ -152,6 +152,8 @@ class Ball:
                 lower = upper = self.center
         else:
             reach = self.radius + self.rounding()
+            if self.measured and self.image is not None and self.image.reach is not None:
+                reach = np.nextafter(self.radius * self.image.reach, np.inf)
             lower = np.maximum(np.nextafter(self.center - reach, -np.inf), self.domain.lower)
             upper = np.minimum(np.nextafter(self.center + reach, np.inf), self.domain.upper)
         return Box(lower, upper) if self.grid is None else Box(*self.grid.sharpen(lower, upper))

@@ -12,7 +12,7 @@ from mipverify.frontend.network import Network
 from mipverify.graph.operators import Float64Array
 from mipverify.problem import families
 from mipverify.problem.norm import Norm
-from mipverify.problem.perturbation import Perturbation
+from mipverify.problem.perturbation import Outside, Perturbation, parametrised
 from mipverify.problem.query import misclassification
 from mipverify.problem.region import Ball, Box
 from mipverify.runs.api import certify, minimal_distortion
@@ -159,3 +159,31 @@ def test_what_cannot_be_measured_is_refused() -> None:
         certify(network, x, label, eps=1.0, norm="l2", perturbation=both, distance_in="input")
     with pytest.raises(QueryError, match="choose linf or l1"):
         certify(network, x, label, eps=1.0, norm="l0", perturbation=both, distance_in="input")
+
+
+def test_directions_that_nearly_cancel_are_refused() -> None:
+    _, network, x, label, _ = overlapping(3)
+    moved = np.random.default_rng(0).normal(size=(x.size, 2))
+    free = np.full(2, np.inf)
+    for size, refused in ((1e-7, True), (1e-3, False)):
+        matrix = np.stack([moved[:, 0], moved[:, 0] + size * moved[:, 1]], axis=1)
+        near = family_of(Perturbation(("a", "b"), matrix, -free, free))
+        if refused:
+            with pytest.raises(QueryError, match="or nearly so"):
+                certify(network, x, label, eps=1.0, perturbation=near, distance_in="input")
+        else:
+            how, ball = parametrised(
+                x,
+                near.at(x, x.shape),
+                Box(np.zeros(x.size), np.ones(x.size)),
+                norm=Norm.LINF,
+                outside=Outside.CLIP,
+                distance_in_input=True,
+                radius=1.0,
+            )
+            assert np.array_equal(how.perturbation.matrix * how.scale, matrix)  # without any rounding
+            # The box ends where the region does, up to what its weights lack.
+            thetas = np.linalg.lstsq(how.perturbation.matrix, np.eye(x.size), rcond=None)[0]
+            assert ball.image is not None
+            thetas = thetas / ball.image.size(thetas.T)
+            assert (np.abs(thetas).max(axis=1) <= ball.box().upper).all()
