@@ -5,15 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mipverify.cli.console import Terminal
 from mipverify.cli.exit_codes import ExitCode, verdict_code
 from mipverify.cli.instances import Instance, read_instances
+from mipverify.cli.interrupts import held_back
 from mipverify.cli.property_outcome import Networks, outcome_of
 from mipverify.cli.property_text import HEADER, STYLES, Row, row_json, row_line, summary_lines
 from mipverify.cli.vnnlib import DEFAULT_LIMIT, PropertyArguments, write_result
 from mipverify.errors import MipverifyError, SoundnessError
+from mipverify.verify.options import VerifyOptions
+
+if TYPE_CHECKING:
+    from mipverify.cli.property_output import PropertyOutput
 
 LOGGER = logging.getLogger(__name__)
 
@@ -22,40 +30,75 @@ def answer_set(arguments: PropertyArguments, table: Path) -> ExitCode:
     """Answer every instance of a table, show each as it is done, and sum up; contradictions come first.
 
     Raises:
-        InputError: the table cannot be read. An instance that cannot is an `error` of its own.
+        InputError: the table or the run cannot be used. An instance that cannot is an `error` of its own.
     """
     terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
     instances = read_instances(table)
-    rows: list[Row] = []
-    stopped: ExitCode | None = None
-    networks = Networks(arguments.shape())
-    try:
-        for instance in instances:
-            rows.append(_answer(arguments, instance, networks))
-            _show(arguments, terminal, rows)
-    except KeyboardInterrupt:
-        terminal.aside("interrupted")
-        stopped = ExitCode.INTERRUPTED
-    except SoundnessError as error:
-        terminal.aside(f"soundness alarm: {error}")
-        stopped = ExitCode.UNSOUND
-    lines = summary_lines(rows, len(instances))
-    if arguments.json:
-        terminal.note("\n".join(lines))
-    else:
-        terminal.result("\n".join(lines if terminal.quiet else ["", *lines]))
-    if arguments.results is not None:
-        write_result(Path(arguments.results), _table(rows))
-    if stopped is None and any(row.contradicts for row in rows):
+    limits = [_limit(arguments, instance) for instance in instances]
+    with _run(arguments, instances, limits, table) as output:
+        rows = {} if output is None else output.answered()
+        if output is not None and output.resumed:
+            count = f"{len(rows)} of {len(instances)} instances"
+            terminal.note(f"run: {count} are answered, the others are asked now")
+        stopped = _answer_missing(arguments, terminal, instances, limits, rows, output)
+        found = [rows[index] for index in sorted(rows)]
+        if output is not None:
+            with held_back():
+                output.end(found)
+    _sum_up(arguments, terminal, found, len(instances))
+    if stopped is None and any(row.contradicts for row in found):
         return ExitCode.UNSOUND
     if stopped is None and arguments.results is not None:
         return ExitCode.VERIFIED
-    return stopped or verdict_code([row.verdict for row in rows])
+    return stopped or verdict_code([row.verdict for row in found])
 
 
-def _answer(arguments: PropertyArguments, instance: Instance, networks: Networks) -> Row:
+def _limit(arguments: PropertyArguments, instance: Instance) -> float:
     limits = [limit for limit in (arguments.time_limit, instance.limit) if limit is not None]
-    options = arguments.verify_options(min(limits, default=DEFAULT_LIMIT))
+    return min(limits, default=DEFAULT_LIMIT)
+
+
+def _run(
+    arguments: PropertyArguments, instances: Sequence[Instance], limits: Sequence[float], table: Path
+) -> AbstractContextManager[PropertyOutput | None]:
+    if arguments.out is None and not arguments.resume:
+        return nullcontext()
+    from mipverify.cli.property_session import opened  # what a run needs takes time to import
+
+    return opened(arguments, instances, limits, table)
+
+
+def _answer_missing(
+    arguments: PropertyArguments,
+    terminal: Terminal,
+    instances: Sequence[Instance],
+    limits: Sequence[float],
+    rows: dict[int, Row],
+    output: PropertyOutput | None,
+) -> ExitCode | None:
+    """Add a row for every instance without one; the code of what stopped this, if something did."""
+    networks, header = Networks(arguments.shape()), True
+    try:
+        for index, (instance, limit) in enumerate(zip(instances, limits, strict=True)):
+            if index in rows:
+                continue
+            row = _answer(instance, arguments.verify_options(limit), networks)
+            with held_back():
+                if output is not None:
+                    output.put(index, row, networks)
+                rows[index] = row
+            _show(arguments, terminal, row, header=header)
+            header = False
+    except KeyboardInterrupt:
+        terminal.aside("interrupted")
+        return ExitCode.INTERRUPTED
+    except SoundnessError as error:
+        terminal.aside(f"soundness alarm: {error}")
+        return ExitCode.UNSOUND
+    return None
+
+
+def _answer(instance: Instance, options: VerifyOptions, networks: Networks) -> Row:
     try:
         return Row(
             instance, outcome_of(instance.network, instance.property, options=options, networks=networks)
@@ -69,17 +112,26 @@ def _answer(arguments: PropertyArguments, instance: Instance, networks: Networks
         return Row(instance, None, f"{type(error).__name__}: {error}")
 
 
-def _show(arguments: PropertyArguments, terminal: Terminal, rows: list[Row]) -> None:
-    row = rows[-1]
+def _sum_up(arguments: PropertyArguments, terminal: Terminal, rows: Sequence[Row], planned: int) -> None:
+    lines = summary_lines(rows, planned)
+    if arguments.json:
+        terminal.note("\n".join(lines))
+    else:
+        terminal.result("\n".join(lines if terminal.quiet else ["", *lines]))
+    if arguments.results is not None:
+        write_result(Path(arguments.results), _table(rows))
+
+
+def _show(arguments: PropertyArguments, terminal: Terminal, row: Row, *, header: bool) -> None:
     if arguments.json:
         terminal.result(row_json(row))
     elif not terminal.quiet:
-        if len(rows) == 1:
+        if header:
             terminal.result(HEADER)
         terminal.result(row_line(row), "bold red" if row.contradicts else STYLES.get(row.verdict))
 
 
-def _table(rows: list[Row]) -> str:
+def _table(rows: Sequence[Row]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["onnx", "vnnlib", "expected", "verdict", "seconds", "decided_by"])

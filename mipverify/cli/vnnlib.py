@@ -73,6 +73,17 @@ class PropertyArguments:
             show_default=False,
         ),
     ] = None
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder of the run: its store and witnesses, written property by property.",
+            rich_help_panel=cli.OUTPUT,
+            show_default=False,
+        ),
+    ] = None
+    resume: cli.ResumeOption = False
     json: cli.JsonOption = False
     quiet: cli.QuietOption = False
     verbose: cli.VerboseOption = 0
@@ -130,14 +141,25 @@ def vnnlib(arguments: PropertyArguments) -> None:
 def _answer_one(arguments: PropertyArguments, network: Path, wanted: Path, start: float) -> ExitCode:
     from mipverify.cli.console import Terminal
     from mipverify.cli.exit_codes import verdict_code
-    from mipverify.cli.property_outcome import Networks, outcome_of
+    from mipverify.cli.property_outcome import Networks, Outcome, outcome_of
     from mipverify.cli.property_text import outcome_json, outcome_line
 
     terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
     limit = arguments.time_limit if arguments.time_limit is not None else DEFAULT_LIMIT
     networks = Networks(arguments.shape())
     options = arguments.verify_options(limit)
-    outcome = outcome_of(network, wanted, options=options, networks=networks, since=start)
+
+    def answer() -> Outcome:
+        return outcome_of(network, wanted, options=options, networks=networks, since=start)
+
+    if arguments.out is None and not arguments.resume:
+        outcome = answer()
+    else:  # what a run needs takes time to import
+        from mipverify.cli.instances import Instance
+        from mipverify.cli.property_session import answer_kept
+
+        instance = Instance(network, wanted, str(network), str(wanted), limit)
+        outcome = answer_kept(arguments, instance, limit, answer, networks, terminal)
     if arguments.results is not None:
         write_result(Path(arguments.results), outcome.text())
     terminal.result(outcome_json(outcome) if arguments.json else outcome.verdict)

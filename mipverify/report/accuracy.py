@@ -20,7 +20,7 @@ class Tally:
     Attributes:
         counts: by status, all of them, in the order of `STATUSES`.
         total: number of samples.
-        evidence: of the positive lower bounds of correctly classified samples.
+        evidence: of the lower bounds that say something of correctly classified samples.
         decided_by: stage that decided the correctly classified samples.
     """
 
@@ -43,9 +43,14 @@ def tally(samples: Sequence[Sample]) -> Tally:
     return Tally(
         counts={status: statuses[status] for status in STATUSES},
         total=len(samples),
-        evidence=dict(Counter(s.evidence for s in correct if s.lower > 0).most_common()),
+        evidence=dict(Counter(s.evidence for s in correct if _claims(s)).most_common()),
         decided_by=dict(Counter(s.decided_by for s in correct if s.decided_by).most_common()),
     )
+
+
+def _claims(sample: Sample) -> bool:
+    """Whether the lower bound says anything: one of 0 does if it was asked about."""
+    return sample.lower > 0 or sample.status == "verified"
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from mipverify.display.numerals import LARGEST, lower_text, percent, upper_text
+from mipverify.display.numerals import LARGEST, lower_text, shares_text, upper_text
 from mipverify.report.accuracy import tally
 from mipverify.report.run_data import RunData, Sample
 
@@ -38,10 +38,10 @@ class Overview:
 
 def overview(run: RunData) -> Overview:
     """The facts of one run."""
-    network, data = run.section("network"), run.section("data")
+    data = run.section("data")
     command = run.manifest.get("command")
     return Overview(
-        network=f"{network.get('name', 'unknown')} (digest {str(network.get('digest', 'unknown'))[:16]})",
+        network=_network(run),
         data=" ".join(str(part) for part in (data.get("name", "unknown"), data.get("description")) if part),
         question=question_text(run),
         samples=_samples(run),
@@ -53,8 +53,16 @@ def overview(run: RunData) -> Overview:
     )
 
 
+def _network(run: RunData) -> str:
+    network = run.section("network")
+    name = str(network.get("name", "unknown"))
+    return name if run.is_property else f"{name} (digest {str(network.get('digest', 'unknown'))[:16]})"
+
+
 def question_text(run: RunData) -> str:
     """What was asked of every sample."""
+    if run.is_property:
+        return "VNN-LIB properties: is there an input as the property describes it?"
     question, first = run.section("question"), run.samples[0]
     criterion = question.get("criterion")
     parts = [_aim(run, first)]
@@ -84,10 +92,13 @@ def _aim(run: RunData, first: Sample) -> str:
 def result_text(run: RunData) -> str:
     """Certified accuracy at the radius as an interval; for distances their mean, as an interval too."""
     found, correct = tally(run.samples), [sample for sample in run.samples if sample.correct]
+    if run.is_property:
+        decided = found.counts["verified"] + found.counts["falsified"]
+        return f"{decided} of {run.planned} properties decided"
     if not run.is_distance:
         low, high = found.certified
         kind = "certified accuracy" if run.manifest.get("labelled", True) else "certified share"
-        return f"{kind} {percent(low)}" if low == high else f"{kind} {percent(low)} to {percent(high)}"
+        return f"{kind} {shares_text(low, high)}"
     closed = f"{found.counts['verified']} of {len(correct)} closed"
     if not correct:
         return closed

@@ -35,6 +35,8 @@ class Chapter:
         """What a status is called for this kind of question."""
         if self.run.is_distance:
             return {"verified": "closed", "unknown": "open"}.get(status, status)
+        if self.run.is_property:
+            return {"verified": "unsat", "falsified": "sat"}.get(status, status)
         return status
 
 
@@ -61,6 +63,7 @@ def page_text(runs: Sequence[RunData], target: Path) -> str:
     share = max(1, len(runs))
     return environment.get_template("report.html.j2").render(
         chapters=[Chapter(run, overview(run), tally(run.samples)) for run in runs],
+        names=any(run.is_property for run in runs),
         comparison=compare(runs) if len(runs) > 1 else None,
         galleries=[gallery(run, MOST_EXAMPLES // share, MOST_BYTES // share) for run in runs],
         shared_figures=list(_shared(runs)),
@@ -75,15 +78,21 @@ def page_text(runs: Sequence[RunData], target: Path) -> str:
 
 
 def _shared(runs: Sequence[RunData]) -> Iterator[Figure]:
-    for number, norm in enumerate(dict.fromkeys(run.norm for run in runs)):
-        yield from _some(curves.accuracy([run for run in runs if run.norm == norm], norm, number))
+    drawn = _with_radii(runs)
+    for number, norm in enumerate(dict.fromkeys(run.norm for run in drawn)):
+        yield from _some(curves.accuracy([run for run in drawn if run.norm == norm], norm, number))
     yield from _some(curves.cactus(runs))
 
 
 def _own(runs: Sequence[RunData]) -> Iterator[Figure]:
     for draw in (bounds.histogram, bounds.scatter, bounds.gap, classes.heat_map, layers.unstable):
-        for number, run in enumerate(runs):
+        for number, run in enumerate(_with_radii(runs)):
             yield from _some(draw(run, number))
+
+
+def _with_radii(runs: Sequence[RunData]) -> list[RunData]:
+    """The runs whose bounds are distances to look at: those of properties say no more than their verdict."""
+    return [run for run in runs if not run.is_property]
 
 
 def _some(figure: Figure | None) -> Iterator[Figure]:

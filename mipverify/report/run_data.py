@@ -50,6 +50,15 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Instance:
+    """A VNN-LIB property: names of its files, and the verdict in its words."""
+
+    network: str
+    property: str
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Sample:
     """What is known of one sample; see `mipverify.verify.record.Record` for the fields.
 
@@ -86,6 +95,12 @@ class Sample:
     error: str | None
     layers: tuple[Layer, ...]
     region: dict[str, str]
+    instance: Instance | None = None
+
+    @property
+    def word(self) -> str:
+        """The status; for a property the verdict."""
+        return self.status if self.instance is None else self.instance.verdict
 
     @property
     def least_distance(self) -> float:
@@ -132,6 +147,11 @@ class RunData:
         """Whether minimal distances were asked for, rather than verdicts."""
         query = self.manifest.get("query")
         return query == "distance" if isinstance(query, str) else self.samples[0].eps is None
+
+    @property
+    def is_property(self) -> bool:
+        """Whether VNN-LIB properties were asked about, rather than samples."""
+        return self.manifest.get("query") == "vnnlib"
 
     @property
     def planned(self) -> int:
@@ -226,7 +246,14 @@ def _sample(run: Path, record: dict[str, Any]) -> Sample:
         error=_text(record.get("error")),
         layers=_layers(record.get("profile")),
         region={str(key): str(value) for key, value in (record.get("region") or {}).items()},
+        instance=_instance(record.get("instance")),
     )
+
+
+def _instance(found: dict[str, Any] | None) -> Instance | None:
+    if found is None:
+        return None
+    return Instance(str(found["network"]), str(found["property"]), str(found["verdict"]))
 
 
 def _counterexample(run: Path, found: dict[str, Any]) -> Counterexample:

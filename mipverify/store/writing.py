@@ -112,6 +112,22 @@ class RunStore:
             )
             self._number = int(cursor.lastrowid or 0)
 
+    def replan(self, samples: Sequence[PlannedSample]) -> None:
+        """Let samples be other ones than when they were planned; none of them may have an answer that stands.
+
+        Raises:
+            StoreError: nothing can be written.
+        """
+        if answered := [sample.index for sample in samples if sample.index in self.answered]:
+            raise ValueError(f"samples {answered} have answers that stand")
+        with told(self.path), self._transaction() as connection:
+            for sample in samples:
+                connection.execute("DELETE FROM record WHERE idx = ?", (sample.index,))
+                connection.execute(
+                    "UPDATE sample SET key = ?, content = ? WHERE idx = ?",
+                    (sample.key, sample.content, sample.index),
+                )
+
     @property
     def answered(self) -> dict[int, StoredRecord]:
         """The records that stand, by index."""

@@ -43,6 +43,29 @@ class CounterexampleRecord:
 
 
 @dataclass(frozen=True)
+class InstanceRecord:
+    """The VNN-LIB property that a record is about, and its verdict in the words of VNN-LIB.
+
+    Attributes:
+        network, property: as the table of instances, or the command line, names their files.
+        verdict: sat, unsat, unknown, timeout or error.
+        time_limit: seconds.
+        expected: sat or unsat, where the table says so.
+        num_regions, num_open: input boxes of the property, and how many of them are undecided.
+        reason: why the verdict is unknown, where there is more to say than that the time was up.
+    """
+
+    network: str
+    property: str
+    verdict: str
+    time_limit: float
+    expected: str | None = None
+    num_regions: int = 0
+    num_open: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class Record:
     """What is known of one sample; every field is a JSON value.
 
@@ -73,6 +96,7 @@ class Record:
         error: what went wrong, for status `error`.
         profile: what the stages left open; only where it was asked for.
         region: what narrows the ball or gives the input parameters, by option; only where something does.
+        instance: the VNN-LIB property that was asked about in place of a sample; only for these.
     """
 
     index: int
@@ -100,6 +124,7 @@ class Record:
     error: str | None
     profile: Profile | None = None
     region: dict[str, str] | None = None
+    instance: InstanceRecord | None = None
 
     @property
     def least_distance(self) -> float:
@@ -119,6 +144,10 @@ class Record:
             values["profile"] = asdict(self.profile)
         if self.region is None:
             del values["region"]
+        if self.instance is None:
+            del values["instance"]
+        else:
+            values["instance"] = asdict(self.instance)
         if self.counterexample is not None:
             found = asdict(self.counterexample)
             for name in ("outputs", "parameters"):
@@ -193,13 +222,16 @@ def record_from(values: Mapping[str, Any]) -> Record:
         KeyError: likewise.
     """
     found, profile = values.get("counterexample"), values.get("profile")
+    instance = values.get("instance")
     if found is not None:
         outputs = found.get("outputs")
         found = CounterexampleRecord(**found | {"outputs": None if outputs is None else tuple(outputs)})
     if profile is not None:
         layers = tuple(LayerProfile(**layer) for layer in profile["layers"])
         profile = Profile(**profile | {"layers": layers})
-    return Record(**{**values, "counterexample": found, "profile": profile})
+    if instance is not None:
+        instance = InstanceRecord(**instance)
+    return Record(**{**values, "counterexample": found, "profile": profile, "instance": instance})
 
 
 def error_record(
