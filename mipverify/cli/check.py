@@ -96,6 +96,14 @@ def _run(run: Path, network: Path | None, choice: ArithmeticChoice, as_json: boo
     from mipverify.certificate.run_check import check_run
 
     manifest = read_manifest(run)
+    if manifest.get("query") == "vnnlib":
+        if network is not None:
+            raise InputError(
+                f"{run} is about properties, each of which names its network: leave out --network"
+            )
+        from mipverify.cli.property_check import check_property_run
+
+        return check_property_run(run, as_json=as_json, quiet=quiet)
     named = network or _network_of(run)
     asked = Asked(_inputs(manifest), _domain(manifest), _question(manifest), _normalisation(manifest))
     if asked.inputs is None:

@@ -89,6 +89,8 @@ def _change_line(change: Change) -> str:
 def _sample_text(sample: Sample) -> str:
     from mipverify.cli.numerals import lower_text, upper_text
 
+    if sample.instance is not None:
+        return sample.word
     upper = "inf)" if sample.upper == float("inf") else f"{upper_text(sample.upper)}]"
     return f"{sample.status} [{lower_text(sample.lower)}, {upper}"
 

@@ -78,8 +78,8 @@ def _instance(path: Path, line: int, row: Sequence[str], places: dict[str, int])
     if expected not in SETTLED + UNSETTLED:
         raise DataError(f"{path}:{line}: expected must be sat, unsat or empty, got {expected!r}")
     return Instance(
-        _found(path.parent / cells["network"]),
-        _found(path.parent / cells["property"]),
+        found_file(path.parent / cells["network"]),
+        found_file(path.parent / cells["property"]),
         cells["network"],
         cells["property"],
         _limit(path, line, cells.get("limit", "")),
@@ -99,7 +99,8 @@ def _limit(path: Path, line: int, text: str) -> float | None:
     return limit
 
 
-def _found(path: Path) -> Path:
+def found_file(path: Path) -> Path:
+    """The path, or the one with or without `.gz` that is there in its place."""
     if path.exists():
         return path
     twin = path.with_suffix("") if path.suffix == ".gz" else path.with_name(path.name + ".gz")

@@ -29,6 +29,16 @@ def percent(share: float) -> str:
     return f"{text} %"
 
 
+def least_percent(share: float) -> str:
+    """A share with one digit, rounded down: for what is certified."""
+    return f"{_tenths(share, ROUND_FLOOR)} %"
+
+
+def most_percent(share: float) -> str:
+    """The same rounded up: for what is not refuted."""
+    return f"{_tenths(share, ROUND_CEILING)} %"
+
+
 def shares_text(low: float, high: float) -> str:
     """A share that is known up to an interval, rounded outward; one that is settled, rounded down."""
     sides = [_tenths(low, ROUND_FLOOR), _tenths(high, ROUND_CEILING if low < high else ROUND_FLOOR)]

@@ -143,7 +143,7 @@ def _change(index: int, samples: tuple[Sample | None, ...], comparable: Sequence
     for sample, _ in known[1:]:
         if sample.status != first.status:
             lost = first.status == "verified"
-            return Change(index, samples, f"{first.status} → {sample.status}", 1 if lost else 2)
+            return Change(index, samples, f"{first.word} → {sample.word}", 1 if lost else 2)
     if any(_moved(first, sample) for sample, _ in known[1:]):
         return Change(index, samples, "bounds", 3)
     return None

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as Tree
 
 from mipverify.display.numerals import lower_text, upper_text
 from mipverify.report.accuracy import tally
-from mipverify.report.run_data import RunData, Sample
+from mipverify.report.run_data import Instance, RunData, Sample
 
 # What XML 1.0 cannot hold, not even escaped.
 FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -37,6 +37,9 @@ def junit_text(runs: Sequence[RunData]) -> str:
 
 def _add_case(suite: Tree.Element, run: RunData, sample: Sample) -> None:
     network = run.section("network").get("name", "network")
+    if sample.instance is not None:
+        _add_property(suite, sample, sample.instance)
+        return
     question = f"{sample.norm} distance" if sample.eps is None else f"{sample.norm} {sample.eps:g}"
     case = Tree.SubElement(
         suite,
@@ -58,6 +61,22 @@ def _add_case(suite: Tree.Element, run: RunData, sample: Sample) -> None:
     elif sample.status == "misclassified":
         words = f"misclassified: {sample.prediction} in place of {sample.label}"
         Tree.SubElement(case, "skipped", message=words)
+
+
+def _add_property(suite: Tree.Element, sample: Sample, instance: Instance) -> None:
+    case = Tree.SubElement(
+        suite,
+        "testcase",
+        classname=_clean(instance.network),
+        name=_clean(f"{sample.index} {instance.property}"),
+        time=f"{sample.seconds:.3f}",
+    )
+    if sample.status == "falsified":
+        Tree.SubElement(case, "failure", type="falsified", message="sat: a witness was replayed")
+    elif sample.status == "error":
+        Tree.SubElement(case, "error", type="error", message=_clean(sample.error or "failed"))
+    elif sample.status == "unknown":
+        Tree.SubElement(case, "skipped", message=f"undecided: {instance.verdict}")
 
 
 def _clean(text: str) -> str:

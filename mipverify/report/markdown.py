@@ -56,7 +56,7 @@ def _changes(runs: Sequence[RunData]) -> Iterator[str]:
     yield _line("sample", "change", *(_text(run.name) for run in runs))
     yield _line(*["---"] * (2 + len(runs)))
     for change in found.changes:
-        states = (f"{s.status} {_interval(s)}" if s else "–" for s in change.samples)
+        states = (f"{s.word} {_interval(s)}" if s else "–" for s in change.samples)
         yield _line(str(change.index), _text(change.what), *map(_text, states))
     yield ""
 
@@ -64,16 +64,18 @@ def _changes(runs: Sequence[RunData]) -> Iterator[str]:
 def _samples(runs: Sequence[RunData]) -> Iterator[str]:
     for run in runs:
         yield f"## Samples: {_text(run.name)}\n"
-        yield _line("sample", "label", "status", "distance", "target", "decided by", "evidence", "seconds")
+        label = "property" if run.is_property else "label"
+        yield _line("sample", label, "status", "distance", "target", "decided by", "evidence", "seconds")
         yield _line(*["---"] * 8)
         for s in run.samples:
-            values = (s.index, s.label, s.status, _interval(s), s.target, s.decided_by, s.evidence)
+            named = s.label if s.instance is None else f"{s.instance.network} {s.instance.property}"
+            values = (s.index, named, s.word, _interval(s), s.target, s.decided_by, s.evidence)
             yield _line(*(_text("–" if v is None else str(v)) for v in values), seconds_text(s.seconds))
         yield ""
 
 
 def _interval(sample: Sample) -> str:
-    if not sample.correct:
+    if not sample.correct or sample.instance is not None:
         return "–"
     return f"{lower_text(sample.least_distance)} … {upper_text(sample.upper)}"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from mipverify.display.numerals import lower_text, percent, seconds_text, upper_text
+from mipverify.display.numerals import least_percent, lower_text, most_percent, seconds_text, upper_text
 from mipverify.report.accuracy import Tally, accuracy_curve, longest_reach, tally
 from mipverify.report.comparison import compare
 from mipverify.report.examples import MOST_BYTES, MOST_EXAMPLES, gallery
@@ -54,7 +54,8 @@ def page_text(runs: Sequence[RunData], target: Path) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "percent": percent,
+        "least_percent": least_percent,
+        "most_percent": most_percent,
         "lower": lower_text,
         "upper": upper_text,
         "seconds": seconds_text,

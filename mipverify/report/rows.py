@@ -37,6 +37,8 @@ COLUMNS: dict[str, type] = {
     "holds_in_float32": bool,
     "margin": float,
     "error": str,
+    "network": str,
+    "property": str,
 }
 
 
@@ -76,4 +78,6 @@ def _row(run: RunData, sample: Sample) -> dict[str, Value]:
         "holds_in_float32": sample.holds_in_float32,
         "margin": sample.margin,
         "error": sample.error,
+        "network": None if sample.instance is None else sample.instance.network,
+        "property": None if sample.instance is None else sample.instance.property,
     }

@@ -32,6 +32,8 @@ def _row(record: Record) -> dict[str, object]:
     distances = {} if found is None else found.distances
     return {
         **{name: getattr(record, name, None) for name in COLUMNS},
+        "network": None if record.instance is None else record.instance.network,
+        "property": None if record.instance is None else record.instance.property,
         "seconds": record.seconds.get("total"),
         "counterexample": None if found is None else found.file,
         "counterexample_prediction": None if found is None else found.prediction,

@@ -110,7 +110,8 @@ def _samples(runs: Sequence[StoredRun]) -> dict[int, PlannedSample]:
             if known.content != sample.content:
                 raise StoreError(
                     f"sample {sample.index} of {run.path} is another one than that of the runs before: its "
-                    "input, label or region differs; only runs over the same data can be merged"
+                    "input, label or region differs (of a property: its files); only runs over the same data "
+                    "can be merged"
                 )
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mipverify.display.numerals import shares_text
 from mipverify.report.accuracy import accuracy_curve, longest_reach
 from mipverify.report.figures.figure import Figure
 from mipverify.report.figures.style import DASHES, SERIES, axes, legend, plain_log, short, svg
@@ -40,8 +41,8 @@ def accuracy(runs: Sequence[RunData], norm: str, number: int) -> Figure | None:
                 label=f"{name}not refuted by an attack",
             )
             axis.step(radii, lower, where="post", color=colour, linestyle=dash, label=f"{name}certified")
-            shares = curve.at(reach / 2)
-            words.append(f"{name}at {reach / 2:.3g} {shares[0]:.1%} certified, {shares[1]:.1%} not refuted")
+            shares = shares_text(*curve.at(reach / 2))
+            words.append(f"{name}at {reach / 2:.3g} {shares} certified to not refuted")
         axis.set(xlim=(0, end), ylim=(-2, 102), xlabel=f"radius ({norm})", ylabel="share of samples (%)")
         legend(figure)
         drawing = svg(figure, f"accuracy{number}", f"Accuracy against radius in {norm}. " + "; ".join(words))
