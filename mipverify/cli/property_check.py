@@ -22,7 +22,7 @@ from mipverify.store.reading import StoredRun, read_store
 from mipverify.verify.property_record import STATUSES, witness_at
 from mipverify.verify.record import InstanceRecord, Record, record_from
 
-CHECKED_PROOF = "checked proof"
+CHECKED_PROOF, NO_EVIDENCE = "checked proof", "none"
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,8 @@ def _check(
         finding = f"its status {record.status} is not that of {kept.verdict}"
     elif record.evidence == CHECKED_PROOF or record.certificate is not None:
         finding = "its proof is missing"
+    elif kept.verdict == "unsat" and record.evidence == NO_EVIDENCE:
+        finding = "nothing stands behind it"
     elif kept.verdict == "sat":
         finding = _replay(run, record, kept, content, networks)
     return CheckedProperty(

@@ -160,8 +160,11 @@ class PropertyOutput:
 
     def _record(self, index: int) -> Record:
         try:
-            return record_from(self._store.answered[index].values)
-        except (TypeError, KeyError, AttributeError) as error:
+            record = record_from(self._store.answered[index].values)
+            if answer_from(record) is None or record.seconds["total"] < 0:
+                raise KeyError("instance")
+            return record
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise StoreError(
                 f"{self._store.path} holds a record that this version does not know ({error}): "
                 "choose a new folder, or use the version that wrote it"

@@ -140,7 +140,7 @@ def test_a_killed_set_loses_nothing_that_is_finished(table: Path, tmp_path: Path
 
 def test_ctrl_c_keeps_what_is_finished(table: Path, tmp_path: Path) -> None:
     rows = table.read_text().splitlines()
-    (table.parent / "long.vnnlib").write_text(_many_boxes(table.parent / "p0.vnnlib", 20_000))
+    (table.parent / "long.vnnlib").write_text(_many_boxes(table.parent / "p0.vnnlib", 10_000))
     table.write_text("\n".join([*rows[:3], "net.onnx,long.vnnlib,600,"]) + "\n")
     out = tmp_path / "run"
     process = start("vnnlib", "--instances", table, "--out", out, "--json")
@@ -157,7 +157,7 @@ def test_ctrl_c_keeps_what_is_finished(table: Path, tmp_path: Path) -> None:
 
 
 def _many_boxes(path: Path, count: int) -> str:
-    """The property with its first input in one of so many intervals: reading it alone takes seconds."""
+    """The property with its first input in one of so many intervals, which takes long."""
     parts = " ".join(f"(and (>= X_0 0.{k:06d}) (<= X_0 0.{k:06d}1))" for k in range(count))
     return f"{path.read_text()}\n(assert (or {parts}))\n"
 
@@ -232,10 +232,46 @@ def test_compare_and_merge(invoke: Invoke, originals: Path, whole: Path, tmp_pat
     assert "merged from runs that differ in time_limit" in " ".join(result.stderr.split())
     lying = shutil.copytree(whole, tmp_path / "lying")
     [proven] = [one for one in plain(whole) if one["index"] == 0]
-    told = {name: proven[name] for name in ("status", "upper_bound", "evidence", "lower_bound", "instance")}
-    stored.change(lying, 1, **told, counterexample=None)
+    stored.change(lying, 1, **_told(proven), evidence=proven["evidence"])
     for command in (("compare", whole, lying), ("merge", whole, lying, "-o", tmp_path / "no")):
         assert invoke(*command).exit_code == 4
+
+
+def _told(proven: dict[str, Any]) -> dict[str, Any]:
+    """What a record would say if its property were unsat."""
+    return {name: proven[name] for name in ("status", "upper_bound", "counterexample", "instance")}
+
+
+def test_a_strange_record_is_an_error_of_one_line(
+    invoke: Invoke, originals: Path, whole: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(whole, tmp_path / "run")
+    stored.change(out, 0, instance={"network": "a", "property": "b", "verdict": "maybe", "time_limit": 1})
+    result = invoke("vnnlib", "--instances", originals / "instances.csv", "--out", out, "--resume")
+    assert result.exit_code == 2
+    assert "holds a record that this version does not know" in " ".join(result.stderr.split())
+    stored.change(out, 0, instance="b")
+    for command in ("check", "report"):
+        result = invoke(command, out, *(("--csv", tmp_path / "t.csv") if command == "report" else ()))
+        assert result.exit_code == 2
+        assert "Traceback" not in result.output
+
+
+def test_other_runs_beside_those_of_properties(invoke: Invoke, whole: Path, tmp_path: Path) -> None:
+    samples = tmp_path / "samples"
+    assert invoke("certify", MLP, "--eps", "0.02", "-n", "2", "--out", samples).exit_code == 0
+    assert invoke("report", whole, samples, "-o", tmp_path / "both.html").exit_code == 0
+    result = invoke("compare", whole, samples)
+    assert result.exit_code == 0
+    assert "differs from whole in network, data" in result.stdout
+    for command in (
+        ("merge", whole, samples, "-o", tmp_path / "merged"),
+        ("certify", MLP, "--eps", "0.02", "-n", "2", "--baseline", whole),
+        ("certify", MLP, "--eps", "0.02", "-n", "2", "--out", whole, "--resume"),
+    ):
+        result = invoke(*command)
+        assert result.exit_code == 2, result.output
+        assert "query " in result.stderr
 
 
 def test_check_runs_witnesses_again(invoke: Invoke, table: Path, tmp_path: Path) -> None:
@@ -264,7 +300,12 @@ def test_check_runs_witnesses_again(invoke: Invoke, table: Path, tmp_path: Path)
     (table.parent / "p1.vnnlib").unlink()
     assert invoke("check", out).exit_code == 2
     stored.change(out, 0, evidence="checked proof")
-    assert "its proof is missing" in invoke("check", out).stdout
+    stored.change(out, 1, evidence="none", **_told(stored.records(out)[0]))
+    stored.change(out, 2, status="falsified")
+    result = invoke("check", out)
+    assert result.exit_code == 1
+    for told in ("its proof is missing", "nothing stands behind it", "status falsified is not that of unsat"):
+        assert told in result.stdout
 
 
 def test_reports(invoke: Invoke, whole: Path, tmp_path: Path) -> None:

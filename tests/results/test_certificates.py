@@ -102,12 +102,12 @@ def test_distances_are_closed_or_open_and_texts_are_escaped(certificates: Certif
 
 def test_the_table_has_typed_columns(certificates: Certificates) -> None:
     table = certificates.to_pandas()
-    assert table.shape == (6, 28)
+    assert table.shape == (6, 30)
     assert table["status"].tolist() == [record.status for record in certificates.records]
     assert str(table["label"].dtype) == "Int64"
     assert np.isnan(table["upper_bound"]).sum() == 3
     assert table[table.status == "falsified"].counterexample_linf.le(0.1).all()
-    assert Certificates().to_pandas().shape == (0, 28)
+    assert Certificates().to_pandas().shape == (0, 30)
 
 
 def test_pandas_is_asked_for_by_name(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ def test_a_notebook_shows_verdicts_and_the_head_of_a_table(run: Run) -> None:
 
 def test_the_table_names_the_run(run: Run) -> None:
     table = run.to_pandas()
-    assert table.shape == (5, 29)
+    assert table.shape == (5, 31)
     assert set(table["run"]) == {"mine"}
     assert table.seconds.gt(0).all()
 
