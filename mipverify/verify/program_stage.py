@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from mipverify.problem.norm import Norm
 from mipverify.search.program_search import ProgramSearchResult
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Stage
@@ -14,6 +15,9 @@ from mipverify.verify.problem import OpenProblem, bound_outputs
 from mipverify.verify.searching import SearchStage
 
 MOST_PROGRAMS = 250  # for a target: what they leave open is for the search over phases
+MOST_IN_L1 = (
+    10_000  # there the search over phases stands still with margins that programs have closed long before
+)
 
 
 def decide_by_linear_programs(
@@ -29,10 +33,11 @@ def decide_by_linear_programs(
         problem = bound_outputs(engine, problem)
         stage = SearchStage(engine, case, problem, deadline)
         missed: set[int] = set()
+        most = MOST_IN_L1 if problem.query.region.norm is Norm.L1 else MOST_PROGRAMS
         for polytope in problem.most_allowed_first():
             if deadline.expired() or case.reached(problem.query.region.radius):
                 break
-            search = linear_search(engine, problem, polytope, stage.accept, most_programs=MOST_PROGRAMS)
+            search = linear_search(engine, problem, polytope, stage.accept, most_programs=most)
             if search is None or not _account(stage, search.run(time_limit=deadline.remaining())).complete:
                 break
             missed.add(polytope)
