@@ -124,8 +124,10 @@ class _ClusterCrew:
         self._running: dict[str, _Ticket] = {}
         client.subscribe_topic(self._run, self._posted)
         kit = Kit(self._run, setup_of(job, limits), job.options, limits)
-        # The result of a task, not scattered data: it can be made again when those who have it are lost.
-        self._kit = client.submit(pickle.loads, pickle.dumps(kit), key=f"{self._run}-kit")
+        # The result of a task, not scattered data: it can be made again when those who have it are lost. The
+        # scheduler takes tasks whose keys begin alike for alike: named as the others, this one would have it
+        # think that batches take milliseconds, and leave them all to the worker that has the kit.
+        self._kit = client.submit(pickle.loads, pickle.dumps(kit), key=f"kit-of-{self._run}")
 
     @property
     def busy(self) -> bool:

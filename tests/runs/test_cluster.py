@@ -89,6 +89,21 @@ def test_a_worker_that_is_killed_costs_nothing(
     assert [claim(final[k]) for k in range(12)] == [claim(c) for c in answered(Serial(), job)]
 
 
+def test_batches_are_not_taken_for_what_all_of_them_need(
+    scheduler: str, network: mipverify.Network, queries: list[Query]
+) -> None:
+    """The scheduler judges tasks by others whose keys begin alike; quick ones would stay on one worker."""
+    asked: list[str] = []
+    with distributed.Client(scheduler) as client:
+        submit = client.submit
+        client.submit = lambda *given, key, **more: asked.append(key) or submit(*given, key=key, **more)
+        crew = cluster._ClusterCrew(client, Job(network, queries, EPS, OPTIONS), Limits())
+        crew.give(0, queries[:1])
+        crew.close()
+    kit, batch = map(distributed.utils.key_split, asked)
+    assert kit != batch
+
+
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs signals")
 def test_a_crash_and_a_hang_cost_their_own_samples(
     scheduler: str, network: mipverify.Network, queries: list[Query]
