@@ -124,7 +124,7 @@ def test_workers_answer_the_same(invoke: Invoke) -> None:
         (["--eps", "0.1", "--perturb", "brightness", "--radii", "1"], "exclude each other"),
         (["--eps", "0.1", "--perturb", "brightness", "--outside", "wrap"], "wrap"),
         (["--eps", "0.1", "--outside", "clip"], "perturbations"),
-        (["--eps", "0.1", "--perturb", "kernels", "--distance-in", "input"], "one parameter"),
+        (["--eps", "1", "--norm", "l2", "--perturb", "kernels", "--distance-in", "input"], "linf or l1"),
         (["--perturb", "brightness", "--domain", "none"], "unbounded"),
     ],
 )
