@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from mipverify.graph.operators import Float64Array
 from mipverify.problem.image import Image
@@ -148,6 +147,8 @@ def _inverse_row(image: Image, matrix: Float64Array, j: int) -> Float64Array:
     unit = np.eye(count)[j]
     if image.norm is Norm.L1:
         # w_i = weight_i (2 s_i - t) with 0 <= s_i <= t, that is s_i + r_i = t: minimise t.
+        from scipy import sparse
+
         share = sparse.csr_array((matrix * image.weight[:, None]).T)
         total: Float64Array = np.asarray(share.sum(axis=1)).reshape(-1, 1)
         one, none = sparse.eye_array(rows), sparse.csr_array((count, rows))
