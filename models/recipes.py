@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from architectures import digits_conv, perceptron, wong_kolter_small
+from architectures import digits_conv, perceptron, small_conv, wong_kolter_small
 from torch import nn
 
 Method = Literal["plain", "pgd", "certified"]
@@ -199,6 +199,21 @@ RECIPES: dict[str, Recipe] = {
         eps_train=0.11,
         warm_up=2,
         ramp=22,
+        kappa=0.3,
+    ),
+    "mnist_conv_small_robust_03": Recipe(
+        data="mnist",
+        shape=(1, 28, 28),
+        build=small_conv,
+        method="certified",
+        epochs=12,
+        batch=256,
+        learning_rate=2e-3,
+        seed=12,
+        eps=0.3,
+        eps_train=0.3,
+        warm_up=1,
+        ramp=7,
         kappa=0.3,
     ),
 }
