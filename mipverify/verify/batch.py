@@ -30,15 +30,15 @@ from mipverify.verify.profile import Profiler
 Ladder = Callable[[Engine, Sequence[Case]], Iterator[Over | Next]]
 
 LARGEST_BATCH = {"cpu": 16, "cuda": 128}
-# On a CPU a batch of 4 costs 5 % more than one of 16 (`benchmarks/PERFORMANCE.md`): answers come
-# sooner, and workers get even shares.
-FEWEST_BATCHES = {"cpu": 8, "cuda": 1}
+# A batch is at most this share of what is left: on a CPU one of 4 costs 5 % more than one of 16
+# (`benchmarks/PERFORMANCE.md`), but with small ones at the end workers finish together.
+SHARES = {"cpu": 8, "cuda": 1}
 
 
 def batches(
     queries: Sequence[Query], options: VerifyOptions, device: str | None = None
 ) -> list[Sequence[Query]]:
-    """The queries in order, cut into batches; how does not depend on who answers them.
+    """The queries in order, cut into batches, smaller towards the end; how does not depend on who answers.
 
     Args:
         queries: in order.
@@ -49,12 +49,16 @@ def batches(
         QueryError: the device asked for does not exist.
     """
     device = device or choose_device(options.device).type
-    size = options.batch_size
+    fixed = options.batch_size
     if any(query.parametrised is not None for query in queries):
-        size = 1  # each is about a network of its own
-    if size is None:
-        size = max(1, min(LARGEST_BATCH[device], ceil(len(queries) / FEWEST_BATCHES[device])))
-    return [queries[first : first + size] for first in range(0, len(queries), size)]
+        fixed = 1  # each is about a network of its own
+    cut: list[Sequence[Query]] = []
+    first = 0
+    while first < len(queries):
+        size = fixed or min(LARGEST_BATCH[device], ceil((len(queries) - first) / SHARES[device]))
+        cut.append(queries[first : first + size])
+        first += size
+    return cut
 
 
 def answer(engine: Engine, queries: Sequence[Query], *, eps: float | None) -> Generator[Certificate]:
