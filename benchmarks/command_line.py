@@ -111,7 +111,9 @@ def parser() -> argparse.ArgumentParser:
 def _add_choice(made: argparse.ArgumentParser) -> None:
     made.add_argument("-o", "--output", type=Path, help=f"folder of the results ({OUT}/SUITE)")
     made.add_argument("--limit", type=int, metavar="N", help="at most N samples a query, or instances a set")
-    made.add_argument("--time-limit", type=float, metavar="S", help="at most S seconds an instance")
+    made.add_argument(
+        "--time-limit", type=float, metavar="S", help="S seconds an instance, in place of the suite's limits"
+    )
     made.add_argument("--methods", nargs="+", metavar="METHOD", help="these alone")
     made.add_argument(
         "--networks", nargs="+", metavar="NAME", help="these alone, or patterns such as mnist_*"

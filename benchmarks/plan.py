@@ -27,7 +27,7 @@ class Choice:
 
     Attributes:
         limit: at most so many samples a query, and instances a set.
-        seconds: at most so many for an instance.
+        seconds: for an instance, in place of the suite's; an instance of a set may have fewer.
         methods: their names; None for all.
         networks: patterns of names of files; None for all.
         sets: folders in place of the suite's.
@@ -87,7 +87,7 @@ def blocks(suite: Suite, choice: Choice) -> Iterator[Block]:
             right, wrong = _samples(suite, query, target, choice)
             for question in _questions(suite, query, choice):
                 methods = [
-                    (entry, _seconds(choice, entry.limit or query.limit or suite.limit))
+                    (entry, choice.seconds or entry.limit or query.limit or suite.limit)
                     for entry in entries(suite, choice)
                     if query.methods is None or entry.name in query.methods
                 ]
@@ -112,8 +112,8 @@ def jobs(suite: Suite, choice: Choice) -> Iterator[Job]:
         for instance in read_instances(folder / "instances.csv")[entry.offset :: entry.every][: choice.limit]:
             methods = []
             for method in entries(suite, choice):
-                cap = method.limit or suite.limit
-                methods.append((method, _seconds(choice, min(cap, instance.limit or cap))))
+                cap = choice.seconds or method.limit or suite.limit
+                methods.append((method, min(cap, instance.limit or cap)))
             yield Job(folder.name, instance, methods)
 
 
@@ -144,10 +144,6 @@ def _folder(suite: Suite, text: str) -> Path:
         if folder.is_dir():
             return folder.resolve()
     raise SuiteError(f"there is no folder {path}: give others with --sets")
-
-
-def _seconds(choice: Choice, limit: float) -> float:
-    return limit if choice.seconds is None else min(limit, choice.seconds)
 
 
 def _questions(suite: Suite, query: QueryEntry, choice: Choice) -> Iterator[Question]:
