@@ -17,7 +17,8 @@ def contradictions(rows: Iterable[Row]) -> list[str]:
     """A line for each pair of rows of which one must be wrong, and for each refuted counterexample.
 
     Rows are compared on the same network, norm and sample, whatever the radius: a proof at one radius and
-    a counterexample at a smaller one exclude each other.
+    a counterexample at a smaller one exclude each other. A counterexample of a sample that does not replay
+    is no more than inexact where another method has one that does.
     """
     rows = list(rows)
     groups: dict[tuple[str, str, str, int], list[Row]] = defaultdict(list)
@@ -27,11 +28,17 @@ def contradictions(rows: Iterable[Row]) -> list[str]:
         f"{row.place}: the counterexample of {row.method} does not replay"
         for row in rows
         if row.witness == "refuted" and row.question != "distance"
+        if not any(_confirms(other, row) for other in groups[row.digest, row.spec, row.norm, row.sample])
     ]
     lines += [f"{row.place}: {row.method}: {row.error}" for row in rows if row.error.startswith(ALARM)]
     for same in groups.values():
         lines += _pairs(same)
     return list(dict.fromkeys(lines))
+
+
+def _confirms(other: Row, row: Row) -> bool:
+    """Whether another method has a counterexample inside the radius of this row of a sample."""
+    return other.witness == "confirmed" and row.question == "decide" and other.upper <= row.eps
 
 
 def _pairs(same: Sequence[Row]) -> Iterator[str]:
