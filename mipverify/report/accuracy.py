@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mipverify.report.run_data import NO_EVIDENCE, STATUSES, Sample
+from mipverify.report.run_data import STATUSES, Sample
+from mipverify.store.contradictions import NO_EVIDENCE
 
 
 @dataclass(frozen=True)

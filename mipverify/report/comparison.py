@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from mipverify.report.run_data import NO_EVIDENCE, RunData, Sample
+from mipverify.report.run_data import RunData, Sample
+from mipverify.store.contradictions import Claim, contradict
 
 BOUND_TOLERANCE = 1e-6  # relative; smaller differences are those of another order of steps
 
@@ -135,7 +136,7 @@ def _differences(runs: Sequence[RunData]) -> list[str]:
 def _change(index: int, samples: tuple[Sample | None, ...], comparable: Sequence[bool]) -> Change | None:
     known = [(sample, alike) for sample, alike in zip(samples, comparable, strict=True) if sample is not None]
     alike = [sample for sample, same in known if same]
-    if _contradict(alike):
+    if contradict(map(_claim, alike)):
         return Change(index, samples, "contradiction: one run proves what another refutes", 0)
     first = samples[0]
     if first is None or len(known) < 2:
@@ -149,11 +150,8 @@ def _change(index: int, samples: tuple[Sample | None, ...], comparable: Sequence
     return None
 
 
-def _contradict(samples: Sequence[Sample]) -> bool:
-    if len({s.label for s in samples if s.correct}) > 1:
-        return False  # other classes were to be kept
-    proven = [s.lower for s in samples if s.correct and s.evidence != NO_EVIDENCE]
-    return bool(proven) and max(proven) >= min((s.upper for s in samples if s.correct), default=math.inf)
+def _claim(sample: Sample) -> Claim:
+    return Claim(sample.label, sample.status, sample.evidence, sample.lower, sample.upper)
 
 
 def _moved(one: Sample, other: Sample) -> bool:

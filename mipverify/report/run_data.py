@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mipverify.errors import InputError
+from mipverify.store.contradictions import NO_EVIDENCE
 from mipverify.store.reading import StoredRun, read_store
 from mipverify.store.schema import INPUTS
 
 STATUSES = ("verified", "falsified", "unknown", "misclassified", "error")
-NO_EVIDENCE = "none"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from mipverify.verify.options import VerifyOptions
 
 POLL_SECONDS = 0.5  # some platforms deliver Ctrl-C only between two waits
 SECONDS_TO_END = 2.0
+FRESH_STARTS = 3  # in a row, after workers that ended before they were ready
+LOGGER = logging.getLogger(__name__)
 
 
 def setup_of(job: Job, limits: Limits) -> bytes:
@@ -43,6 +45,7 @@ class ProcessCrew:
         self._events: SimpleQueue[tuple[Member, object | None]] = SimpleQueue()
         self._members: list[Member] = []
         self._looked = 0.0
+        self._stillborn = 0  # workers that ended before they were ready, since one was
         for _ in range(size):
             self._hire()
 
@@ -102,7 +105,27 @@ class ProcessCrew:
         self._members.clear()
 
     def _hire(self) -> None:
-        self._members.append(Member(self._setup, self._options.threads, self._events))
+        try:
+            member = Member(self._setup, self._options.threads, self._events)
+        except OSError as error:  # too many processes, or no memory for another
+            self._not_ready(error.strerror or str(error))
+        else:
+            self._members.append(member)
+
+    def _not_ready(self, how: str) -> None:
+        """A worker ended before it was ready, of lack of memory, say: try again, or go on without it."""
+        self._stillborn += 1
+        if self._stillborn <= FRESH_STARTS:
+            LOGGER.warning("a worker process ended before it was ready (%s): another one is started", how)
+            self._hire()
+        elif self._members:
+            count = len(self._members)
+            LOGGER.warning("a worker process ended before it was ready (%s): %d left", how, count)
+        else:
+            raise MipverifyError(
+                f"a worker process ended before it was ready ({how}), and so did {FRESH_STARTS} more: "
+                "run in one process, or see what it printed"
+            )
 
     def _look_after(self) -> tuple[int, Failed] | None:
         """Every now and then, end and replace a worker that takes too much."""
@@ -147,6 +170,7 @@ class ProcessCrew:
         match message:
             case Ready():
                 member.ready = True
+                self._stillborn = 0
                 return None
             case Refused(reason=reason):
                 raise QueryError(reason)
@@ -161,9 +185,9 @@ class ProcessCrew:
                 self._hire()
                 return None if number is None else (number, Failed(f"its worker ended ({member.ending()})"))
             case None:
-                raise MipverifyError(
-                    f"a worker process ended before it was ready ({member.ending()}): "
-                    "run in one process, or see what it printed"
-                )
+                member.dismiss()
+                self._members.remove(member)
+                self._not_ready(member.ending())
+                return None
             case _:
                 raise TypeError(f"unexpected message {type(message).__name__} of a worker")

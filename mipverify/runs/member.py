@@ -74,7 +74,12 @@ class Member:
             stdin.flush()
 
     def ending(self) -> str:
-        """How the process ended, in words."""
+        """Wait for its end, and end the solvers that it started; how it ended, in words."""
+        if sys.platform == "linux":  # as long as it is not waited for, its group has no other's number
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         code = self._process.wait()
         if code >= 0:
             return f"exit code {code}"

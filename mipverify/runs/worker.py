@@ -12,6 +12,7 @@ import logging.handlers
 import os
 import signal
 import threading
+import traceback
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING
 
@@ -106,17 +107,20 @@ class Worker:
                 message = receive(self._tasks)
             except (EOFError, OSError):
                 _end()
+            except BaseException:  # it cannot be read here, for lack of memory, say: nobody waits in vain
+                traceback.print_exc()
+                _end(1)
             if isinstance(message, Interrupt):
                 _thread.interrupt_main()
             else:
                 self._inbox.put(message)
 
 
-def _end() -> None:
+def _end(code: int = 0) -> None:
     """End this process, whatever it is doing, and the solvers that it started."""
-    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+    if code == 0 and hasattr(os, "killpg") and os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
-    os._exit(0)
+    os._exit(code)
 
 
 class _Forward(logging.handlers.QueueHandler):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 from mipverify.errors import SoundnessError, StoreError
 from mipverify.store.artefacts import synchronise_folder
+from mipverify.store.contradictions import NO_EVIDENCE, Claim, contradict
 from mipverify.store.failures import told
 from mipverify.store.reading import PlannedSample, StoredRecord, StoredRun, read_store
 from mipverify.store.schema import ARTEFACTS, INPUTS
@@ -21,7 +23,6 @@ from mipverify.store.writing import Finished, RunStore, files_of, refuse_what_is
 
 AT_ONCE = 256  # records of a commit
 DECIDED = ("verified", "falsified", "misclassified")
-NO_EVIDENCE = "none"  # stands behind a lower bound that claims nothing
 MOST_NAMED = 10  # samples in a message
 
 
@@ -122,7 +123,7 @@ def _records(runs: Sequence[StoredRun]) -> dict[int, tuple[StoredRun, StoredReco
     for run in runs:
         for record in run.records:
             found.setdefault(record.index, []).append((run, record))
-    against = [index for index, some in found.items() if _contradict([record for _, record in some])]
+    against = [index for index, some in found.items() if contradict(_claim(*one) for one in some)]
     if against:
         named = ", ".join(str(index) for index in sorted(against)[:MOST_NAMED])
         more = " and more" if len(against) > MOST_NAMED else ""
@@ -130,35 +131,42 @@ def _records(runs: Sequence[StoredRun]) -> dict[int, tuple[StoredRun, StoredReco
             f"the runs contradict each other on samples {named}{more}: one proves what another refutes; "
             "look at them with `mipverify compare`, nothing was merged"
         )
-    return {index: min(some, key=lambda one: _rank(one[1])) for index, some in sorted(found.items())}
+    return {index: min(some, key=lambda one: _rank(*one)) for index, some in sorted(found.items())}
 
 
-def _contradict(records: Sequence[StoredRecord]) -> bool:
-    """Whether a proven lower bound reaches the distance of a counterexample."""
-    known = [record.values for record in records if record.values.get("status") != "error"]
-    proven = [_lower(values) for values in known if values.get("evidence") != NO_EVIDENCE]
-    reached = [_upper(values) for values in known]
-    return bool(proven) and max(proven) >= min(reached, default=math.inf)
-
-
-def _rank(record: StoredRecord) -> tuple[bool, bool, bool, float]:
+def _claim(run: StoredRun, record: StoredRecord) -> Claim:
     values = record.values
-    return (
-        not record.final,
-        values.get("status") == "error",
-        values.get("status") not in DECIDED,
-        _upper(values) - _lower(values),
+    label = values.get("label")
+    return Claim(
+        label=label if isinstance(label, int) else None,
+        status=str(values.get("status")),
+        evidence=str(values.get("evidence", NO_EVIDENCE)),
+        lower=_bound(run, record, "lower_bound", 0.0),
+        upper=_bound(run, record, "upper_bound", math.inf),
     )
 
 
-def _lower(values: Mapping[str, Any]) -> float:
-    found = values.get("lower_bound")
-    return float(found) if isinstance(found, (int, float)) else 0.0
+def _rank(run: StoredRun, record: StoredRecord) -> tuple[bool, bool, bool, float, float]:
+    claim = _claim(run, record)
+    return (
+        not record.final,
+        claim.status == "error",
+        claim.status not in DECIDED,
+        claim.upper - claim.lower,
+        -claim.lower,  # without a counterexample all intervals are as wide
+    )
 
 
-def _upper(values: Mapping[str, Any]) -> float:
-    found = values.get("upper_bound")
-    return float(found) if isinstance(found, (int, float)) else math.inf
+def _bound(run: StoredRun, record: StoredRecord, name: str, otherwise: float) -> float:
+    found = record.values.get(name)
+    if found is None:
+        return otherwise
+    if isinstance(found, (int, float)) and abs(found) <= sys.float_info.max:
+        return float(found)
+    raise StoreError(
+        f"{run.path} has {found!r:.40} as {name} of sample {record.index}, which is no bound: "
+        "was it changed by another program?"
+    )
 
 
 def _planned(

@@ -244,6 +244,13 @@ def test_changes_between_runs(make_run: MakeRun) -> None:
     assert "contradict each other" in page(one, other).text
 
 
+def test_a_proof_and_a_misclassified_sample_contradict_each_other(make_run: MakeRun) -> None:
+    wrong = {"status": "misclassified", "evidence": "none", "lower_bound": 0.0, "upper_bound": None}
+    one, other = make_run("one", [record(0)]), make_run("other", [record(0, **wrong)])
+    assert compare([read_run(one), read_run(other)]).contradictions == 1
+    assert compare([read_run(other), read_run(one)]).contradictions == 1
+
+
 def test_runs_of_other_networks_do_not_contradict(make_run: MakeRun) -> None:
     one = make_run("one", [record(0)])
     other = make_run("other", [record(0, lower_bound=0.01, upper_bound=0.02)], network={"digest": "e"})

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import mipverify
-from mipverify.errors import QueryError, SoundnessError
+from mipverify.errors import MipverifyError, QueryError, SoundnessError
 from mipverify.problem.query import Query
 from mipverify.problem.region import unit_box
 from mipverify.runs.answers import Answers
@@ -24,7 +24,7 @@ from mipverify.runs.processes import Processes, available_cores
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.options import VerifyOptions
 from mipverify.verify.questions import questions
-from tests.runs.poison import Contradiction, Deadly
+from tests.runs.poison import Contradiction, Deadly, Heavy, Parent, Unreadable
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "digits_mlp.onnx"
@@ -132,6 +132,59 @@ def test_a_worker_that_is_killed_is_replaced(network: mipverify.Network, queries
     assert len(found) == len(queries)
     assert all(c.status in (Status.VERIFIED, Status.FALSIFIED) for c in found)
     assert children(os.getpid()) == []
+
+
+@pytest.mark.parametrize(("workers", "deaths"), [(1, 3), (2, 4)])
+def test_workers_that_end_before_they_are_ready_are_replaced(
+    network: mipverify.Network,
+    queries: list[Query],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    workers: int,
+    deaths: int,
+) -> None:
+    logger = logging.getLogger("mipverify")
+    logger.addHandler(caplog.handler)
+    try:
+        heavy = Heavy.of(network, deaths, tmp_path / "tally")
+        found = list(in_processes(heavy, queries[:4], VerifyOptions(batch_size=1), workers))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert [c.status for c in found] == [Status.VERIFIED] * 4
+    told = {id(record): record.getMessage() for record in caplog.records}.values()
+    assert sum("ended before it was ready (signal SIGKILL)" in line for line in told) == deaths
+    assert sum("another one is started" in line for line in told) >= 3
+    assert children(os.getpid()) == []
+
+
+def test_workers_that_are_never_ready_end_the_run(
+    network: mipverify.Network, queries: list[Query], tmp_path: Path
+) -> None:
+    tally = tmp_path / "tally"
+    answers = in_processes(Heavy.of(network, 100, tally), queries, VerifyOptions(batch_size=1))
+    with pytest.raises(MipverifyError, match=r"ready \(signal SIGKILL\), and so did 3 more: run in one"):
+        next(answers)
+    assert len(tally.read_text()) == 5  # of two workers, and three to replace them
+    assert children(os.getpid()) == []
+
+
+def test_a_worker_that_cannot_read_its_task_is_not_waited_for(
+    network: mipverify.Network, queries: list[Query]
+) -> None:
+    mixed = [Unreadable(queries[0].region, queries[0].unsafe, queries[0].label), queries[1]]
+    found = list(in_processes(network, mixed, VerifyOptions(batch_size=1), 1))
+    assert (found[0].error, found[1].status) == ("its worker ended (exit code 1)", Status.VERIFIED)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="groups of processes are ended on Linux")
+def test_what_a_worker_started_ends_with_it(
+    network: mipverify.Network, queries: list[Query], tmp_path: Path
+) -> None:
+    child = tmp_path / "child"
+    found = list(in_processes(network, [Parent(queries[0], child)], VerifyOptions(batch_size=1), 1))
+    assert found[0].error == "its worker ended (signal SIGSEGV)"
+    state = Path(f"/proc/{child.read_text()}/stat")
+    assert not state.exists() or state.read_text().rpartition(") ")[2].startswith("Z")
 
 
 def test_a_contradiction_in_a_worker_ends_the_run(network: mipverify.Network, queries: list[Query]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -165,3 +168,109 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"000000\.npy"):
         merged(tmp_path, one, written(tmp_path / "other", {1: verified()}))
     assert not (tmp_path / "merged").exists()
+
+
+def misclassified(**more: Any) -> dict[str, Any]:
+    return {"status": "misclassified", "evidence": "none", "lower_bound": 0.0, "upper_bound": None} | more
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "against"),
+    [
+        (verified(), misclassified(), True),  # without any witness, too
+        (unknown(0.0, None), misclassified(), True),
+        (unknown(0.0, None, evidence="none"), misclassified(), False),
+        (falsified(), misclassified(), False),
+        (misclassified(), misclassified(upper_bound=0.0), False),
+        (verified(), misclassified(status="error"), False),
+        (verified() | {"label": 3}, misclassified(label=4), False),
+        (verified() | {"label": 3}, misclassified(label=3), True),
+    ],
+)
+def test_a_sample_that_is_misclassified_has_no_proof(
+    tmp_path: Path, first: dict[str, Any], second: dict[str, Any], against: bool
+) -> None:
+    one, other = written(tmp_path / "one", {3: first}), written(tmp_path / "other", {3: second})
+    for runs in ((one, other), (other, one)):
+        if against:
+            with pytest.raises(SoundnessError, match="on samples 3:"):
+                merged(tmp_path, *runs)
+            assert not (tmp_path / "merged").exists()
+        else:
+            shutil.rmtree(merged(tmp_path, *runs).path)
+
+
+@pytest.mark.parametrize("name", ["lower_bound", "upper_bound"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, "0.1", [0.1], {}])
+def test_what_is_no_bound_is_named(tmp_path: Path, name: str, value: object) -> None:
+    one = written(tmp_path / "one", {0: unknown(0.0, None) | {name: value}, 1: verified()})
+    other = written(tmp_path / "other", {0: falsified()})
+    for runs in ((one, other), (other, one)):
+        with pytest.raises(StoreError, match=rf"one has .* as {name} of sample 0, which is no bound"):
+            merged(tmp_path, *runs)
+        assert not (tmp_path / "merged").exists()
+
+
+ANSWERS = (
+    verified(),
+    verified(0.2),
+    falsified(),
+    falsified(0.15),
+    unknown(0.02, None),
+    unknown(0.12, 0.3),
+    unknown(0.0, None, evidence="none", final=False),
+    misclassified(),
+    misclassified(upper_bound=0.0),
+    {"status": "error", "evidence": "none", "lower_bound": 0.0, "upper_bound": None, "final": False},
+)
+
+
+def refuted(records: list[dict[str, Any]]) -> bool:
+    """By the definition, pair by pair."""
+    return any(
+        proof["evidence"] != "none"
+        and proof["lower_bound"]
+        >= (
+            0.0
+            if found["status"] == "misclassified"
+            else found["upper_bound"]
+            if found["upper_bound"]
+            else 9.0
+        )
+        for proof in records
+        for found in records
+        if found["status"] != "error"
+    )
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_merging_does_not_depend_on_the_order(tmp_path: Path, seed: int) -> None:
+    """Small runs at random: empty ones, ones of errors alone, the same one twice."""
+    chance = random.Random(seed)
+    runs, answers = [], dict[int, list[dict[str, Any]]]()
+    for name in ("one", "other", "third")[: chance.choice((2, 3))]:
+        count = chance.randrange(3)
+        few = chance.choice((ANSWERS[-1:], ANSWERS[:2], ANSWERS))
+        records = {index: chance.choice(few) for index in chance.sample(range(3), count)}
+        runs.append(written(tmp_path / name, records, more=tuple({3, 4} - {chance.randrange(5)})))
+        for index, record in records.items():
+            answers.setdefault(index, []).append(record)
+    runs += [runs[0]] * chance.randrange(2)
+    against = any(map(refuted, answers.values()))
+    found = []
+    for order in (runs, runs[::-1]):
+        if against:
+            with pytest.raises(SoundnessError):
+                merged(tmp_path, *order)
+            assert not (tmp_path / "merged").exists()
+            continue
+        run = merged(tmp_path, *order)
+        assert {record.index for record in run.records} == set(answers)
+        found.append(
+            {
+                r.index: (r.final, r.values["status"], r.values["lower_bound"], r.values["upper_bound"])
+                for r in run.records
+            }
+        )
+        shutil.rmtree(run.path)
+    assert found[:1] == found[1:]

@@ -20,7 +20,8 @@ from mipverify.report.figures.style import (
     svg,
     thinned,
 )
-from mipverify.report.run_data import NO_EVIDENCE, RunData, Sample
+from mipverify.report.run_data import RunData, Sample
+from mipverify.store.contradictions import NO_EVIDENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
