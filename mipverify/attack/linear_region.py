@@ -104,47 +104,62 @@ class LinearRegion:
                 parts.append((values[position][:, :, None] - inputs[:, windows]).flatten(1))
         return torch.cat(parts, dim=1) if parts else values[0].new_zeros(len(values[0]), 0)
 
-    def closest(self, limits: Box, center: Float64Array, polytope: Polytope) -> Nearest | None:
+    def closest(
+        self, limits: Box, center: Float64Array, polytope: Polytope, sides: Polytope | None = None
+    ) -> Nearest | None:
         """The point of region and box that reaches a polytope and is closest to a centre in the box, in l2.
 
         Where there is none, or the search fails, what it got to; None where it got nowhere.
+
+        Args:
+            limits: the box.
+            center: [n].
+            polytope: of outputs.
+            sides: a polytope of inputs that the point keeps to besides; None for none.
         """
-        needed = np.arange(len(polytope.offset))
-        base = self._all(center, polytope)
-        rows = self._rows(needed, center, polytope)
+        count = len(polytope.offset)
+        first = count + (0 if sides is None else len(sides.offset))  # of the conditions
+        needed = np.arange(count)
+        base = self._all(center, polytope, sides)
+        rows = self._rows(needed, center, polytope, sides)
         for _ in range(_ROUNDS):
             point = nearest_point(rows, -base[needed], limits.lower - center, limits.upper - center)
             if point is None or not point.converged:
-                return None if point is None else _nearest(point, needed, len(polytope.offset))
-            value = self._all(center + point.offset, polytope)
+                return None if point is None else _nearest(point, needed, count, first)
+            value = self._all(center + point.offset, polytope, sides)
             missed = np.flatnonzero(value < -_BROKEN * (np.abs(base) + np.abs(value - base)))
             missed = np.setdiff1d(missed, needed)
             if not missed.size:
-                return _nearest(point, needed, len(polytope.offset))
+                return _nearest(point, needed, count, first)
             worst = missed[np.argsort(value[missed])[: max(_AT_ONCE, len(needed))]]
             needed = np.concatenate([needed, worst])
-            rows = np.concatenate([rows, self._rows(worst, center, polytope)])
+            rows = np.concatenate([rows, self._rows(worst, center, polytope, sides)])
         return None
 
-    def _all(self, point: Float64Array, polytope: Polytope) -> Float64Array:
-        """By how much each row of a polytope is reached, then all conditions, at one point."""
+    def _all(self, point: Float64Array, polytope: Polytope, sides: Polytope | None) -> Float64Array:
+        """By how much each row of both polytopes is reached, then all conditions, at one point."""
         with torch.no_grad():
             values = self.values(self.network.tensor(point[None]))
-            return np.asarray(self._together(values, polytope)[0].cpu().numpy())
+            return np.asarray(self._together(values, polytope, sides)[0].cpu().numpy())
 
-    def _together(self, values: list[Tensor], polytope: Polytope) -> Tensor:
-        matrix, offset = self.network.tensor(polytope.matrix), self.network.tensor(polytope.offset)
-        reached = values[self.network.graph.output] @ matrix.T - offset
-        return torch.cat([reached, self.conditions(values)], dim=1)
+    def _together(self, values: list[Tensor], polytope: Polytope, sides: Polytope | None) -> Tensor:
+        pairs = [(values[self.network.graph.output], polytope)]
+        pairs += [] if sides is None else [(values[0], sides)]
+        reached = [
+            at @ self.network.tensor(held.matrix).T - self.network.tensor(held.offset) for at, held in pairs
+        ]
+        return torch.cat([*reached, self.conditions(values)], dim=1)
 
-    def _rows(self, chosen: IndexArray, center: Float64Array, polytope: Polytope) -> Float64Array:
+    def _rows(
+        self, chosen: IndexArray, center: Float64Array, polytope: Polytope, sides: Polytope | None
+    ) -> Float64Array:
         """Gradients of some of these, [chosen, n]."""
         size = sum(node.size for node in self.network.graph.nodes)
         parts = [np.zeros((0, center.size))]
         for part in np.array_split(chosen, max(1, -(-chosen.size * size // _ROW_VALUES))):
             copies = self.network.tensor(np.repeat(center[None], part.size, axis=0)).requires_grad_(True)
             with torch.enable_grad():
-                found = self._together(self.values(copies), polytope)
+                found = self._together(self.values(copies), polytope, sides)
                 picked = found[torch.arange(part.size, device=found.device), self.network.tensor(part)]
                 (rows,) = torch.autograd.grad(picked.sum(), copies)
             parts.append(rows.cpu().numpy())
@@ -166,13 +181,13 @@ class LinearRegion:
         return flipped
 
 
-def _nearest(point: NearestPoint, needed: IndexArray, count: int) -> Nearest:
-    """What a solution under some conditions, after `count` rows of a polytope, says of the region."""
+def _nearest(point: NearestPoint, needed: IndexArray, count: int, first: int) -> Nearest:
+    """What a solution under `count` rows of a polytope, other rows and conditions from `first` on says."""
     multipliers = point.multipliers
     used = np.flatnonzero(multipliers > _NEGLIGIBLE * multipliers.max(initial=0.0))
-    used = used[needed[used] >= count]
+    used = used[needed[used] >= first]
     return Nearest(
-        point.offset, multipliers[:count], needed[used] - count, multipliers[used], found=point.converged
+        point.offset, multipliers[:count], needed[used] - first, multipliers[used], found=point.converged
     )
 
 

@@ -12,11 +12,12 @@ from mipverify.errors import QueryError
 from mipverify.graph.evaluate import evaluate
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Float64Array
-from mipverify.graph.prepending import Sides, prepend, prepend_scale
+from mipverify.graph.prepending import Inexact, Sides, prepend, prepend_scale, reach_of
 from mipverify.graph.rounding import Approximate
 from mipverify.problem.norm import Norm
 from mipverify.problem.perturbation import Parametrisation
 from mipverify.problem.region import Ball
+from mipverify.problem.rotation import farthest, upper_product
 
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -49,7 +50,7 @@ class PerturbedNetwork:
     parametrisation: Parametrisation
 
     def __call__(self, points: Float64Array) -> Float64Array:
-        """Outputs in float64, [batch, m], for parameters [batch, q]."""
+        """Outputs in float64, [batch, m], for points of the region [batch, q]."""
         return evaluate(self.graph, np.asarray(points, dtype=np.float64))
 
     def run(self, points: Float64Array) -> Float64Array:
@@ -99,15 +100,19 @@ def perturbed_network(network: Runnable, parametrisation: Parametrisation, regio
     if perturbation.is_diagonal:
         graph = prepend_scale(network.graph, perturbation.matrix, x)
         return PerturbedNetwork(graph, network, parametrisation)
-    domain = parametrisation.domain
+    domain, turn, limits = parametrisation.domain, parametrisation.rotation, Sides(box.lower, box.upper)
+    reach = region.radius if region.measured else np.inf
     graph = prepend(
         network.graph,
-        perturbation.matrix,
+        perturbation.matrix if turn is None else turn.moves.value,
         x,
-        Sides(box.lower, box.upper),
+        limits,
         clip=Sides(domain.lower, domain.upper) if parametrisation.clips else None,
         budget=region.radius if region.norm is Norm.L1 else np.inf,
-        reach=region.radius if region.measured else np.inf,
+        reach=reach if turn is None else farthest(turn.moves.value, region.radius),
+        inexact=None
+        if turn is None
+        else Inexact(upper_product(turn.moves.error, reach_of(limits)), turn.row),
     )
     return PerturbedNetwork(graph, network, parametrisation)
 

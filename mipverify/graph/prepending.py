@@ -42,6 +42,19 @@ class Sides:
     upper: Float64Array
 
 
+@dataclass(frozen=True, eq=False)
+class Inexact:
+    """What is not known of a matrix P whose float64 numbers stand for others.
+
+    Attributes:
+        slack: by how much x + P theta may be wrong for theta within its limits, [n].
+        row: features have equal true rows if and only if they have equal numbers here, [n].
+    """
+
+    slack: Float64Array
+    row: IndexArray
+
+
 def prepend_scale(graph: Graph, factor: Float64Array, offset: Float64Array) -> Graph:
     """g(theta) = f(x + diag(r) theta).
 
@@ -63,7 +76,8 @@ def prepend(
     *,
     clip: Sides | None = None,
     budget: float = np.inf,
-    reach: float = np.inf,
+    reach: float | Float64Array = np.inf,
+    inexact: Inexact | None = None,
 ) -> Graph:
     """g(theta) = f(x + P theta), or f(clip(x + P theta)), for theta within its limits and nowhere else.
 
@@ -74,14 +88,17 @@ def prepend(
         limits: finite limits of theta, [q].
         clip: sides that inputs are clipped to, [n], may be infinite; None for none.
         budget: the sum of |theta_k| is not larger either.
-        reach: nor is any |(P theta)_i|.
+        reach: nor is any |(P theta)_i|, as the numbers of P say; one limit, or one a feature.
+        inexact: what these numbers lack; None where they are P.
     """
     largest = reach_of(limits)
-    start = _Affine(Approximate.exact(matrix), Approximate.exact(offset))
+    known = Approximate.exact(offset) if inexact is None else Approximate(offset, inexact.slack)
+    start = _Affine(Approximate.exact(matrix), known)
     count = matrix.shape[1]
     nodes = [Node(Input(count), (), "parameters", (count,))]
     if clip is not None:
-        hinges = _hinges(matrix, offset, limits, clip, budget, reach)
+        row = _equal_rows(matrix) if inexact is None else inexact.row
+        hinges = _hinges(_HingeDraft(matrix, known, row), limits, clip, budget, reach)
         if hinges is not None:
             before, start, neurons = hinges
             nodes.append(Node(before.dense(largest), (0,), "perturbation", (before.size,)))
@@ -201,8 +218,13 @@ def _image(product: Float64Array, batch: int) -> Float64Array:
     return product.reshape(batch, -1, product.shape[1]).transpose(0, 2, 1).reshape(batch, -1)
 
 
+def _equal_rows(matrix: Float64Array) -> IndexArray:
+    """Equal numbers for equal rows, [n]."""
+    return np.unique(matrix, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
 def _hinges(
-    matrix: Float64Array, offset: Float64Array, limits: Sides, clip: Sides, budget: float, reach: float
+    draft: _HingeDraft, limits: Sides, clip: Sides, budget: float, reach: float | Float64Array
 ) -> tuple[_Affine, _Affine, Float64Array] | None:
     """Clipping as one layer of ReLUs: the map before it, the one after it, and how large its neurons get.
 
@@ -212,24 +234,31 @@ def _hinges(
     are made once.
     None if no feature can leave its range.
     """
+    matrix, offset = draft.matrix, draft.offset
     low, up = _ranges(matrix, offset, limits, budget, reach)
     below, above = low < clip.lower, up > clip.upper
     if not (below | above).any():
         return None
     moving = np.flatnonzero((matrix != 0).any(axis=1))
     inner = ~(below | above)
-    draft = _HingeDraft(matrix, offset)
-    one, minus = np.ones(len(offset)), -np.ones(len(offset))
+    one, minus = np.ones(len(matrix)), -np.ones(len(matrix))
     draft.add(np.flatnonzero(below), one, clip.lower, into=one)
     draft.add(np.flatnonzero(below & above), one, clip.upper, into=minus)
     draft.add(np.flatnonzero(above & ~below), minus, clip.upper, into=minus)
-    constant = np.where(below, clip.lower, np.where(above, clip.upper, offset))
+    constant = Approximate(
+        np.where(below, clip.lower, np.where(above, clip.upper, offset.value)),
+        np.where(inner, offset.error, 0.0),
+    )
     passed = moving[inner[moving]]
     return draft.finished(constant, passed, limits)
 
 
 def _ranges(
-    matrix: Float64Array, offset: Float64Array, limits: Sides, budget: float, reach: float = np.inf
+    matrix: Float64Array,
+    offset: Approximate,
+    limits: Sides,
+    budget: float,
+    reach: float | Float64Array = np.inf,
 ) -> tuple[Float64Array, Float64Array]:
     """Sides of x + P theta, [n] each, rounded outward; exact where nothing was rounded.
 
@@ -239,7 +268,7 @@ def _ranges(
     positive, negative = np.maximum(matrix, 0.0), np.minimum(matrix, 0.0)
     sides = []
     for low, up, sign in ((limits.lower, limits.upper, -1.0), (limits.upper, limits.lower, 1.0)):
-        total = Approximate.exact(offset)
+        total = offset
         for k in range(matrix.shape[1]):
             for part, end in ((positive[:, k], low[k]), (negative[:, k], up[k])):
                 if part.any() and end != 0:
@@ -247,18 +276,18 @@ def _ranges(
         side = _outward(total, sign)
         if np.isfinite(budget):
             gains = [sign * matrix[:, limits.upper > 0], -sign * matrix[:, limits.lower < 0]]
-            most = np.max(np.column_stack([*gains, np.zeros(len(offset))]), axis=1)
+            most = np.max(np.column_stack([*gains, np.zeros(len(matrix))]), axis=1)
             step = Approximate.exact(most) * Approximate.exact(np.full(len(most), budget))
             side = _sharper(side, offset, step, sign)
-        if np.isfinite(reach):
-            side = _sharper(side, offset, Approximate.exact(np.full(len(offset), reach)), sign)
+        if np.isfinite(reach).all():
+            side = _sharper(side, offset, Approximate.exact(np.zeros(len(matrix)) + reach), sign)
         sides.append(side)
     return sides[0], sides[1]
 
 
-def _sharper(side: Float64Array, offset: Float64Array, step: Approximate, sign: float) -> Float64Array:
+def _sharper(side: Float64Array, offset: Approximate, step: Approximate, sign: float) -> Float64Array:
     """The side, or the one a step away from the offset if that is closer."""
-    other = _outward(Approximate.exact(offset) + (step if sign > 0 else -step), sign)
+    other = _outward(offset + (step if sign > 0 else -step), sign)
     return np.maximum(side, other) if sign < 0 else np.minimum(side, other)
 
 
@@ -271,8 +300,8 @@ def _outward(numbers: Approximate, sign: float) -> Float64Array:
 class _HingeDraft:
     """Neurons relu(s (x_i + P_i theta - side_i)), and the features that they are added to."""
 
-    def __init__(self, matrix: Float64Array, offset: Float64Array) -> None:
-        self.matrix, self.offset = matrix, offset
+    def __init__(self, matrix: Float64Array, offset: Approximate, row: IndexArray) -> None:
+        self.matrix, self.offset, self.row = matrix, offset, row
         self.weights: list[Float64Array] = []
         self.biases: list[Float64Array] = []
         self.errors: list[Float64Array] = []
@@ -285,18 +314,20 @@ class _HingeDraft:
         """One neuron a feature, equal ones shared; `into` is its factor in the feature's value."""
         if not features.size:
             return
-        s = sign[features]
-        gap = Approximate.exact(self.offset[features]) - Approximate.exact(side[features])
-        rows = np.column_stack([s[:, None] * self.matrix[features], s * gap.value, gap.error])
-        kept, which = np.unique(rows, axis=0, return_inverse=True)
-        self.weights.append(kept[:, :-2])
-        self.biases.append(kept[:, -2])
-        self.errors.append(kept[:, -1])
+        s, ends = sign[features], side[features]
+        gap = self.offset.rearranged(lambda a: a[features]) - Approximate.exact(ends)
+        # Gaps that were rounded to the same number may be different ones.
+        parts = np.where(gap.error > 0, np.stack([self.offset.value[features], ends]), 0.0)
+        key = np.column_stack([self.row[features], s, gap.value, gap.error, *parts])
+        _, first, which = np.unique(key, axis=0, return_index=True, return_inverse=True)
+        self.weights.append((s[:, None] * self.matrix[features])[first])
+        self.biases.append((s * gap.value)[first])
+        self.errors.append(gap.error[first])
         self.entries.append((features, self.count + which.reshape(-1).astype(np.int64), into[features]))
-        self.count += len(kept)
+        self.count += first.size
 
     def finished(
-        self, constant: Float64Array, passed: IndexArray, limits: Sides
+        self, constant: Approximate, passed: IndexArray, limits: Sides
     ) -> tuple[_Affine, _Affine, Float64Array]:
         """All layers, with theta itself where features `passed` need it."""
         count = self.matrix.shape[1]
@@ -308,13 +339,14 @@ class _HingeDraft:
             np.concatenate([*self.biases, -c]), np.concatenate([*self.errors, np.zeros(read.size)])
         )
         before = _Affine(Approximate.exact(weight), bias)
-        back = np.zeros((len(constant), self.count + read.size))
+        size = len(self.matrix)
+        back = np.zeros((size, self.count + read.size))
         for features, neurons, factors in self.entries:
             back[features, neurons] += factors
         back[np.ix_(passed, self.count + np.arange(read.size))] = self.matrix[np.ix_(passed, read)]
-        offset = Approximate.exact(constant)
+        offset = constant
         for position, k in enumerate(read):
-            part = np.zeros(len(constant))
+            part = np.zeros(size)
             part[passed] = self.matrix[passed, k]
             offset = offset + Approximate.exact(part) * Approximate.exact(np.full(len(part), c[position]))
         return before, _Affine(Approximate.exact(back), offset), self._reach(before, limits)

@@ -20,7 +20,7 @@ _LEWIS_STEPS = 30
 _LEAST_SHARE = 1e-9
 _SMALL = 2.0**-20  # relative error of weights up to which they count as an inverse
 # By how much columns may cancel in a form: more, and what is left is lost in the tolerances of solvers.
-_MOST_CANCELLED = 2.0**16
+MOST_CANCELLED = 2.0**16
 
 
 def reach_per_unit(image: Image) -> Float64Array | None:
@@ -39,7 +39,7 @@ def reach_per_unit(image: Image) -> Float64Array | None:
         return None
     dual = _dual_norm(image, weights) * (1 + (weights.shape[1] + 8) * _EPS)
     terms = np.abs(weights) @ np.abs(scaled)
-    if terms.max() > _MOST_CANCELLED:
+    if terms.max() > MOST_CANCELLED:
         return None
     rounding = (weights.shape[1] + 8) * _EPS * (terms + np.eye(count))
     residual = np.abs(weights @ scaled - np.eye(count)) + rounding

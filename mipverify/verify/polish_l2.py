@@ -32,7 +32,7 @@ def closest_in_l2(engine: Engine, query: Query, witness: Witness, deadline: Dead
     margins = [float(polytope.margin(witness.outputs[None])[0]) for polytope in query.unsafe]
     polytope = query.unsafe[int(np.argmax(margins))]
     region = LinearRegion(engine.exact, phases_at(engine.network.graph, witness.point))
-    nearest = region.closest(query.region.domain, query.region.center, polytope)
+    nearest = region.closest(query.region.domain, query.region.center, polytope, sides_of(query))
     for _ in range(MAX_ROUNDS):
         if nearest is None or not nearest.found or deadline.expired():
             break
@@ -53,6 +53,18 @@ def nearest_unsafe(engine: Engine, query: Query, point: Float64Array, deadline: 
     return _as_witness(engine, query, polytope, region, float(np.abs(outputs).max()), deadline)
 
 
+def sides_of(query: Query) -> Polytope | None:
+    """The sides that forms of the points keep, as a polytope of points; None without any."""
+    image = query.region.image
+    if image is None or not image.has_sides:
+        return None
+    below, above = np.isfinite(image.lower), np.isfinite(image.upper)
+    return Polytope(
+        np.concatenate([image.matrix[below], -image.matrix[above]]),
+        np.concatenate([image.lower[below], -image.upper[above]]),
+    )
+
+
 def _best_neighbour(
     engine: Engine,
     query: Query,
@@ -70,7 +82,7 @@ def _best_neighbour(
         if deadline.expired():
             break
         beyond = LinearRegion(engine.exact, region.across(crossed))
-        there = beyond.closest(query.region.domain, query.region.center, polytope)
+        there = beyond.closest(query.region.domain, query.region.center, polytope, sides_of(query))
         if there is not None and there.found and there.distance < least:
             best, least = (beyond, there), there.distance
     return best
@@ -84,7 +96,7 @@ def _as_witness(
         if deadline.expired():
             return None
         inner = replace(polytope, offset=polytope.offset + margin * size)
-        nearest = region.closest(query.region.domain, query.region.center, inner)
+        nearest = region.closest(query.region.domain, query.region.center, inner, sides_of(query))
         if nearest is not None and nearest.found:
             found = replay(engine.network, query, query.region.center + nearest.offset)
             if found is not None:

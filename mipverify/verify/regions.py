@@ -13,7 +13,8 @@ from mipverify.graph.operators import Float64Array
 from mipverify.problem.families import AnyFamily, scaled_pixels
 from mipverify.problem.limits import Limits, read_limits
 from mipverify.problem.norm import Norm
-from mipverify.problem.perturbation import Outside, Parametrisation, Perturbation, parametrised
+from mipverify.problem.parametrised import parametrised
+from mipverify.problem.perturbation import Outside, Parametrisation, Perturbation
 from mipverify.problem.region import Ball, Box
 
 

@@ -9,6 +9,7 @@ from mipverify.graph.evaluate import evaluate
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Dense, Float64Array
 from mipverify.graph.prepending import Sides, _ranges, prepend, prepend_scale
+from mipverify.graph.rounding import Approximate
 from tests.oracles.exact_values import exact_values
 from tests.random_networks import KINDS, random_graph
 
@@ -64,7 +65,7 @@ def test_ranges_within_a_budget_are_rounded_outward(seed: int) -> None:
     matrix, x = rng.normal(size=(50, 2)), rng.random(50)
     budget = float(rng.uniform(0.1, 1.0))
     limits = Sides(np.full(2, -1.0), np.full(2, 1.0))
-    low, up = _ranges(matrix, x, limits, budget)
+    low, up = _ranges(matrix, Approximate.exact(x), limits, budget)
     for i in range(50):
         ends = [Fraction(x[i]) + s * Fraction(budget) * Fraction(m) for m in matrix[i] for s in (-1, 1)]
         assert Fraction(low[i]) <= min(ends)

@@ -12,7 +12,8 @@ from mipverify.frontend.network import Network
 from mipverify.graph.operators import Float64Array
 from mipverify.problem import families
 from mipverify.problem.norm import Norm
-from mipverify.problem.perturbation import Outside, Perturbation, parametrised
+from mipverify.problem.parametrised import parametrised
+from mipverify.problem.perturbation import Outside, Perturbation
 from mipverify.problem.query import misclassification
 from mipverify.problem.region import Ball, Box
 from mipverify.runs.api import certify, minimal_distortion
