@@ -117,6 +117,31 @@ def test_distances_in_the_input_are_exact(outside: str) -> None:
     assert closed >= 0.9 * NETWORKS
 
 
+@pytest.mark.parametrize("outside", ["clip", "forbid", "allow"])
+def test_distances_in_l2_are_not_missed(outside: str) -> None:
+    for seed in range(NETWORKS):
+        _, network, x, label, perturbation = overlapping(seed)
+        distance = true_distance(network, x, label, perturbation, norm=Norm.L2, outside=outside)
+        answer = minimal_distortion(
+            network,
+            x,
+            label,
+            norm="l2",
+            perturbation=family_of(perturbation),
+            outside=outside,
+            distance_in="input",
+            options=VerifyOptions(time_limit=5),
+        )
+        assert answer.error is None, (seed, answer.error)
+        assert answer.lower <= distance * (1 + TOLERANCE) + TOLERANCE, seed
+        assert answer.upper >= distance * (1 - TOLERANCE) - TOLERANCE, seed
+        if answer.witness is not None:
+            check_witness(network, x, label, perturbation, answer, outside)
+            theta = np.array([answer.witness.parameters[name] for name in perturbation.names])  # type: ignore[index]
+            moved = float(np.linalg.norm(perturbation.moved(theta)))
+            assert answer.upper == pytest.approx(moved, rel=1e-8, abs=1e-12)
+
+
 @pytest.mark.parametrize("distance_in", ["theta", "input"])
 def test_verdicts_agree_with_enumeration(distance_in: str) -> None:
     undecided, seen = 0, set()
@@ -155,10 +180,11 @@ def test_what_cannot_be_measured_is_refused() -> None:
     twice = families.brightness() + families.brightness()
     with pytest.raises(QueryError, match="depend on one another linearly"):
         certify(network, x, label, eps=1.0, perturbation=twice, distance_in="input")
+    for norm in ("l1", "l2"):
+        with pytest.raises(QueryError, match="depend on one another linearly"):
+            certify(network, x, label, eps=1.0, norm=norm, perturbation=twice, distance_in="input")
     both = families.brightness() + families.contrast(0.1)
-    with pytest.raises(QueryError, match="choose linf or l1"):
-        certify(network, x, label, eps=1.0, norm="l2", perturbation=both, distance_in="input")
-    with pytest.raises(QueryError, match="choose linf or l1"):
+    with pytest.raises(QueryError, match="choose linf, l1 or l2"):
         certify(network, x, label, eps=1.0, norm="l0", perturbation=both, distance_in="input")
 
 
