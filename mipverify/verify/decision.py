@@ -42,6 +42,7 @@ LP_SHARE = 0.2  # of the time left, for linear programs over the region, and aga
 # Of the time left: for the search, then for bounds of neurons by small searches, if it has not ended by then.
 TURNS = ((0.06, 0.4), (0.3, 0.5))
 MANY_TURNS = ((0.12, 0.25),)  # where many neurons are unstable: planes cannot be bettered by a second turn
+MOMENT = 2.0  # seconds of a program where only programs know all of the region
 SHORTEST_TURN = 4.0  # seconds of the search before that, if they are no more than half of the time left
 
 
@@ -88,9 +89,9 @@ def settle(
     Cheap things first: a glance, slopes optimised for every open neuron (which may cost more than the
     glance), a search by linear programs where they are small, planes, the search over phases, linear
     programs for the neurons that a target's program would have to branch on, and last this program. With
-    engine `auto` the search goes before the program, except for targets of several rows: see decision 4 for
-    what was measured. Linear programs that are asked for go before the search over phases. With `none` only
-    bounds are made.
+    engine `auto` the search goes before the program, except where `_programs_first` says otherwise: see
+    decision 4 for what was measured. Linear programs that are asked for go before the search over phases.
+    With `none` only bounds are made.
 
     Args:
         engine: the network and how to answer.
@@ -103,6 +104,8 @@ def settle(
     aims = Aims(problem.query)
     if not glanced:
         problem = glance(engine, case, problem)
+    if _has_sides(problem) and worth_a_program(engine, problem) and _undecided(case, problem):
+        problem = _program(engine, case, problem, aims, Deadline(min(MOMENT, whole.seconds / 4)))
     if _searches(engine) and splits_inputs(problem) and _undecided(case, problem):
         part = share_of_time(region_of(problem.state)) * whole.remaining()
         problem = _split(engine, case, problem, Deadline(part))
@@ -160,8 +163,18 @@ def _search_by_turns(engine: Engine, case: Case, problem: OpenProblem, whole: De
 
 
 def _programs_first(problem: OpenProblem) -> bool:
-    """Whether some target has several rows: there programs decide more than the search, and sooner."""
-    return any(len(problem.query.unsafe[k].offset) > 1 for k in problem.polytopes)
+    """Whether programs decide more than the search, and sooner.
+
+    That is where some target has several rows, and where only programs know all of the region.
+    """
+    several = any(len(problem.query.unsafe[k].offset) > 1 for k in problem.polytopes)
+    return several or _has_sides(problem)
+
+
+def _has_sides(problem: OpenProblem) -> bool:
+    """Whether forms of the points have sides, which bounds and searches know little of."""
+    image = problem.query.region.image
+    return image is not None and image.has_sides
 
 
 def _better_bounds(
