@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
+from mipverify.display.numerals import LARGEST
+
 DIGITS = 6
 
 
 def lower_text(value: float) -> str:
-    """`value` rounded down to six significant digits."""
-    return _text(value, ROUND_FLOOR)
+    """`value` rounded down to six significant digits; in records the largest float stands for infinity."""
+    return _text(math.inf if value >= LARGEST else value, ROUND_FLOOR)
 
 
 def upper_text(value: float) -> str:

@@ -208,7 +208,7 @@ def _samples(run: Path, stored: StoredRun) -> Iterator[Sample]:
     for record in stored.records:
         try:
             yield _sample(run, record.values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(
                 f"{run} holds something else than a record for sample {record.index} "
                 f"({type(error).__name__}: {error}): was it changed by another program?"

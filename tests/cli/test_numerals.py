@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from decimal import Decimal
 
 from hypothesis import given
@@ -26,6 +27,7 @@ def test_short_numbers_are_printed_as_written() -> None:
     assert lower_text(0.0) == "0"
     assert upper_text(float("inf")) == "inf"
     assert lower_text(1.23456789e-7) == "1.23456e-7"
+    assert lower_text(sys.float_info.max) == lower_text(float("inf")) == "inf"
 
 
 @given(st.integers(0, 1000), st.integers(1, 1000))

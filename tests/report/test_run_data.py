@@ -79,7 +79,13 @@ def test_arrays_that_cannot_be_read_are_none(make_run: MakeRun, tmp_path: Path) 
 
 @pytest.mark.parametrize(
     "values",
-    [{"index": 1}, {"index": 1, "status": "great"}, record(1, lower_bound=math.nan), record(1, seconds=3)],
+    [
+        {"index": 1},
+        {"index": 1, "status": "great"},
+        record(1, lower_bound=math.nan),
+        record(1, lower_bound=10**400),
+        record(1, seconds=3),
+    ],
 )
 def test_what_is_no_record_is_named(make_run: MakeRun, values: dict[str, Any]) -> None:
     run = make_run("run", [record(0), record(1)])
