@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 from typing import Any
 
@@ -59,7 +59,7 @@ def accuracy(rows: Sequence[Row], norm: str, name: str) -> Iterator[Figure]:
     """What is certified and what is not refuted, by radius, of the first method."""
     first = rows[0].method
     groups = grouped((row for row in rows if row.method == first), lambda row: row.network)
-    groups = {network: some for network, some in groups.items() if len({row.eps for row in some}) > 1}
+    groups = _long(groups, lambda row: row.eps)
     if not groups:
         return
     words = []
@@ -92,11 +92,7 @@ def growth(rows: Sequence[Row], curve: str, name: str) -> Iterator[Figure]:
         return
     read = {"width": width_of, "depth": depth_of, "eps": lambda row: row.eps, "workers": workers_of}[curve]
     known = [row for row in rows if row.status != "misclassified" and not math.isnan(read(row))]
-    groups = {
-        label: some
-        for label, some in grouped(known, lambda row: _series(row, curve)).items()
-        if len({read(row) for row in some}) > 1
-    }
+    groups = _long(grouped(known, lambda row: _series(row, curve)), read)
     if not groups:
         return
     with axes() as (figure, axis):
@@ -114,6 +110,13 @@ def growth(rows: Sequence[Row], curve: str, name: str) -> Iterator[Figure]:
         legend(figure)
         drawing = svg(figure, name, f"Seconds against {curve}.")
     yield Figure(f"Time against {'radius' if curve == 'eps' else curve}", drawing, f"{what.capitalize()}.")
+
+
+def _long(groups: dict[str, list[Row]], read: Callable[[Row], float]) -> dict[str, list[Row]]:
+    """The series with several places, and more than half as many as the one with the most."""
+    counts = {label: len({read(row) for row in some}) for label, some in groups.items()}
+    least = max(1, max(counts.values(), default=0) / 2)
+    return {label: some for label, some in groups.items() if counts[label] > least}
 
 
 def _scatter(rows: Sequence[Row], name: str) -> Iterator[Figure]:
