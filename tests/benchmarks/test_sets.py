@@ -82,17 +82,17 @@ def test_mipverify_on_a_tiny_set_and_again(
 ) -> None:
     (tiny / "sat.vnnlib.gz").write_bytes(gzip.compress(SAT.encode()))
     (tiny / "sat.vnnlib").touch()
-    fill(tiny, "sat,60,sat", "unsat,60,unsat", "short,0.001,")
+    fill(tiny, "sat,200,sat", "unsat,200,unsat", "short,0.001,")
     (tiny / "sat.vnnlib").unlink()
     with (tiny / "instances.csv").open("a") as file:
-        file.write("missing.onnx,unsat.vnnlib,60,unsat,0\n")
-    words = ["run", "vnncomp", "--sets", str(tiny), "--time-limit", "40", "-o", str(tmp_path / "out")]
+        file.write("missing.onnx,unsat.vnnlib,200,unsat,0\n")
+    words = ["run", "vnncomp", "--sets", str(tiny), "--time-limit", "150", "-o", str(tmp_path / "out")]
     assert main(words) == 0
     rows = read_rows(tmp_path / "out")
     assert [row.claim for row in rows] == ["falsified", "verified", "", ""]
     assert [row.status for row in rows] == ["falsified", "verified", "unknown", "error"]
     assert [row.witness for row in rows] == ["confirmed", "", "", ""]
-    assert [row.limit for row in rows] == [40, 40, 0.001, 40]
+    assert [row.limit for row in rows] == [150, 150, 0.001, 150]
     assert all(row.seconds > 0 and row.cpu_seconds > 0 for row in rows)
     assert "no such network file" in rows[3].error
     assert shown(capsys)[0] == "no contradiction"
