@@ -4,12 +4,19 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
+from mipverify.bounds.network_bounds import Method
+from mipverify.bounds.propagate import Propagator
+from mipverify.bounds.region_batch import region_batch
+from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.graph.evaluate import evaluate
 from mipverify.graph.graph import Graph
 from mipverify.graph.operators import Dense, Float64Array
-from mipverify.graph.prepending import Sides, _ranges, prepend, prepend_scale
+from mipverify.graph.prepending import Inexact, Sides, _ranges, prepend, prepend_scale
 from mipverify.graph.rounding import Approximate
+from mipverify.problem.norm import Norm
+from mipverify.problem.region import Ball, Box
 from tests.oracles.exact_values import exact_values
 from tests.random_networks import KINDS, random_graph
 
@@ -98,6 +105,33 @@ def test_stated_errors_cover_what_rounding_lost(seed: int) -> None:
             and all(abs(v - c) <= Fraction(e) for v, c, e in zip(value, computed, error, strict=True))
             for value in values
         )
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("clips", [False, True])
+def test_bounds_hold_for_every_matrix_that_is_meant(seed: int, clips: bool) -> None:
+    """Inputs may be anywhere within the slack of what the numbers of the matrix say."""
+    rng, graph, matrix, x, limits = draw(3000 + seed)
+    sides = Sides(np.zeros(x.size), np.ones(x.size)) if clips else None
+    slack = np.where(rng.random(x.size) < 0.7, rng.choice([1e-6, 1e-2, 0.3], x.size), 0.0)
+    inexact = Inexact(slack, np.arange(x.size))
+    composed = prepend(graph, matrix, x, limits, clip=sides, inexact=inexact)
+    propagator = Propagator(TorchNetwork(composed, device=torch.device("cpu"), dtype=torch.float64))
+    domain = Box(limits.lower, limits.upper)
+    for theta in parameters(rng, limits, 5):
+        region = region_batch(
+            [Ball(theta, 0.0, Norm.LINF, domain)], device=torch.device("cpu"), dtype=torch.float64
+        )
+        state = propagator.run(region, method=Method.LINEAR)
+        propagator.refine_output(state)
+        wrong = slack * rng.choice([-1.0, 0.5, 1.0], (40, x.size))
+        inputs = x + theta @ matrix.T + wrong
+        outputs = evaluate(graph, np.clip(inputs, 0.0, 1.0) if clips else inputs)
+        low, up = (ends[composed.output][0].numpy() for ends in (state.lower, state.upper))
+        room = 1e-9 * (1 + np.abs(outputs))
+        assert ((low <= outputs + room) & (outputs - room <= up)).all()
+        if not slack.any():
+            assert np.allclose(low, up, atol=1e-6)
 
 
 def test_equal_pixels_share_their_neurons() -> None:
