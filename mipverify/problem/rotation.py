@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
 
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.graph.rounding import INFLATION, SMALLEST, Approximate
@@ -145,6 +144,8 @@ def _inverse(triangle: Float64Array) -> Approximate | None:
     size = np.abs(np.diag(triangle))
     if not size.min(initial=np.inf) > 1 / (MOST_CANCELLED * MOST_CANCELLED):
         return None
+    from scipy.linalg import solve_triangular
+
     unit = np.eye(len(triangle))
     inverse = solve_triangular(triangle, unit)
     wrong = Approximate.exact(inverse) @ Approximate.exact(triangle) - Approximate.exact(unit)
@@ -157,6 +158,8 @@ def _inverse(triangle: Float64Array) -> Approximate | None:
 
 def _divided(columns: Approximate, triangle: Float64Array, back: Approximate) -> Approximate:
     """M = P D R'^-1, nearly, and |M* - M| = |(P D - M R') R'^-1|, entry by entry."""
+    from scipy.linalg import solve_triangular
+
     value = solve_triangular(triangle, columns.value.T, trans="T").T
     wrong = columns - Approximate.exact(value) @ Approximate.exact(triangle)
     lacking = np.abs(wrong.value) + wrong.error
