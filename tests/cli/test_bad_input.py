@@ -228,8 +228,8 @@ def test_pixels_are_counted_in_whole_numbers(invoke: Invoke) -> None:
         (["--lower", "0.5", "--upper", "0.4"], "the region of input 0 is empty: feature 0"),
         (["--perturb", "blur:3+kernels:3", "--distance-in", "input"], "depend on one another linearly"),
         (
-            ["--perturb", "brightness+contrast", "--distance-in", "input", "--norm", "l2"],
-            "overlap; choose linf or l1, or ask for the distance in theta",
+            ["--eps", "1", "--perturb", "brightness+contrast", "--distance-in", "input", "--norm", "l0"],
+            "ask for the distance in theta, which counts parameters, or choose linf, l1 or l2",
         ),
     ],
 )

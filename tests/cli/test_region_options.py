@@ -124,7 +124,7 @@ def test_workers_answer_the_same(invoke: Invoke) -> None:
         (["--eps", "0.1", "--perturb", "brightness", "--radii", "1"], "exclude each other"),
         (["--eps", "0.1", "--perturb", "brightness", "--outside", "wrap"], "wrap"),
         (["--eps", "0.1", "--outside", "clip"], "perturbations"),
-        (["--eps", "1", "--norm", "l2", "--perturb", "kernels", "--distance-in", "input"], "linf or l1"),
+        (["--eps", "1", "--norm", "l0", "--perturb", "kernels", "--distance-in", "input"], "linf, l1 or l2"),
         (["--perturb", "brightness", "--domain", "none"], "unbounded"),
     ],
 )

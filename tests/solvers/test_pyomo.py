@@ -86,8 +86,9 @@ def test_every_row_of_the_status_table(name: str) -> None:
         if result.point is not None:
             assert result.dual_bound <= result.objective
     assert found["cutoff"].dual_bound <= OPTIMUM - 50
-    if solver.capabilities.bound:
-        assert -1400 < found["time limit"].dual_bound <= -1180 + 7.5
+    late = found["time limit"].dual_bound
+    if solver.capabilities.bound and late > -inf:  # a busy machine may not come as far as a first bound
+        assert -1400 < late <= -1180 + 7.5
 
 
 @pytest.mark.parametrize("name", HERE)
