@@ -18,6 +18,7 @@ from mipverify.verify.engine import Engine
 from mipverify.verify.searching import resume_search
 
 HOP_SHARE = 0.15  # of the time left, for hops
+FRUITLESS = 0.25  # of that for the next ones, after each time that they found nothing
 DECISION_SHARE = 0.3  # of the time left, at most, for a decision, and for going on with one
 FIRST = 0.01  # below the witness, relative: where the first decision is, if the gap asked for is no wider
 ENOUGH = 0.99  # share of the gap asked for that decisions leave open
@@ -32,8 +33,9 @@ class Narrowing:
     Searches end in seconds at some radius, and do not end at all at one that is half a per cent larger. So
     the first decision is at the radius that would close the gap, or a little below the witness; those that
     follow are a little below what was given up, and halfway to it after a success. After each one that was
-    given up hops look for a closer witness, which may bring the radius that is wanted within reach. Once
-    nothing between what is proven and what was given up is worth a decision, paused searches go on.
+    given up hops look for a closer witness, which may bring the radius that is wanted within reach, for less
+    and less of the time once they find none. When nothing between what is proven and what was given up is
+    worth a decision, paused searches go on.
 
     Args:
         engine: the network and how to answer.
@@ -49,6 +51,7 @@ class Narrowing:
         self.failures = 0
         self.polished: Witness | None = None
         self.hops = 0
+        self.hop_share = HOP_SHARE
 
     def run(self) -> None:
         """Until the case is closed or its time is over."""
@@ -126,9 +129,12 @@ class Narrowing:
                 options=HopOptions(),
                 seed=self.engine.options.seed + self.hops,
                 exact=self.engine.exact,
-                deadline=Deadline(HOP_SHARE * case.remaining()).expired,
+                deadline=Deadline(self.hop_share * case.remaining()).expired,
             )
             case.offer(replay_best(self.engine.network, case.query, found))
         self.hops += 1
         case.close(Stage.ATTACK)
-        return case.upper < before * (1 - APART)
+        found_closer = case.upper < before * (1 - APART)
+        if not found_closer:
+            self.hop_share *= FRUITLESS
+        return found_closer
