@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mipverify.bounds.network_bounds import Method
+from mipverify.problem.norm import Norm
 from mipverify.search.graph_boxes import region_of
 from mipverify.verify.aims import Aims
 from mipverify.verify.box_search import VERY_FEW_INPUTS, first_seconds, share_of_time, wide_inputs
@@ -172,9 +173,12 @@ def _programs_first(problem: OpenProblem) -> bool:
 
 
 def _has_sides(problem: OpenProblem) -> bool:
-    """Whether forms of the points have sides, which bounds and searches know little of."""
-    image = problem.query.region.image
-    return image is not None and image.has_sides
+    """Whether an l2 ball is cut by sides of forms: there searches end late, if at all.
+
+    In other norms they end soon enough, and what they exclude rests on no solver's word.
+    """
+    region = problem.query.region
+    return region.norm is Norm.L2 and region.image is not None and region.image.has_sides
 
 
 def _better_bounds(
