@@ -150,24 +150,10 @@ class SampleArguments:
 
     def executor(self) -> int | Executor:
         """Where it is answered; QueryError for limits that make no sense, and for two places at once."""
-        from mipverify.runs.limits import Limits
+        from mipverify.cli.executors import chosen_executor
 
-        memory = None if self.memory_limit is None else parsing.size(self.memory_limit, "--memory-limit")
-        limits = Limits(self.hard_limit, memory)
-        if self.scheduler is not None:
-            from mipverify.runs.cluster import Cluster
-
-            if self.workers != 1:
-                raise QueryError(
-                    "--workers is for processes of this machine, without --scheduler: give one of them, "
-                    "or --scheduler local:N"
-                )
-            return Cluster(self.scheduler, limits)
-        if limits == Limits():
-            return self.workers
-        from mipverify.runs.processes import Processes
-
-        return Processes(self.workers, limits)
+        chosen = chosen_executor(self.workers, self.hard_limit, self.memory_limit, self.scheduler)
+        return self.workers if chosen is None else chosen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,12 +12,12 @@ import numpy as np
 import typer
 
 from mipverify.cli.instances import found_file
-from mipverify.cli.property_outcome import Networks
 from mipverify.cli.property_plan import content_of
 from mipverify.cli.property_witness import stored_point
 from mipverify.errors import InputError, StoreError
 from mipverify.frontend.file_digests import network_digest, property_digest
 from mipverify.frontend.vnnlib.property import load_property
+from mipverify.runs.property_outcome import Networks
 from mipverify.store.reading import StoredRun, read_store
 from mipverify.verify.property_record import STATUSES, witness_at
 from mipverify.verify.record import InstanceRecord, Record, record_from

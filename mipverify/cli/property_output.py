@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mipverify.cli.instances import Instance
-from mipverify.cli.property_outcome import Networks, Outcome
 from mipverify.cli.property_plan import planned_properties, property_manifest, settings_of
 from mipverify.cli.property_text import Row
 from mipverify.errors import QueryError, StoreError
+from mipverify.runs.property_outcome import Outcome
 from mipverify.store.reading import PlannedSample, read_store
 from mipverify.store.schema import WITNESSES
 from mipverify.store.writing import Finished, RunStore, refuse_what_is_there
@@ -131,9 +131,9 @@ class PropertyOutput:
         answer = answer_from(record, stored_witness(self._store.path, record, wanted))
         return Outcome("sat", record.seconds["total"], answer, wanted)
 
-    def put(self, index: int, row: Row, networks: Networks) -> None:
+    def put(self, index: int, row: Row) -> None:
         """Make a verdict durable, with its witness."""
-        record, key = self._save(self._asked[index], row, networks), self._planned[index].key
+        record, key = self._save(self._asked[index], row), self._planned[index].key
         final = record.status != Status.ERROR
         self._store.commit([Finished(key, index, record.to_json(), record.seconds["total"], final)])
 
@@ -170,14 +170,13 @@ class PropertyOutput:
                 "choose a new folder, or use the version that wrote it"
             ) from error
 
-    def _save(self, asked: AskedProperty, row: Row, networks: Networks) -> Record:
+    def _save(self, asked: AskedProperty, row: Row) -> Record:
         outcome = row.outcome
         if outcome is None:
-            return property_record(asked, "error", 0.0, None, error=row.error)
+            return property_record(asked, "error", row.spent, None, error=row.error)
         answer, file, margin = outcome.answer, None, 0.0
         if answer is not None and answer.witness is not None and outcome.property is not None:
-            shape = networks.load(row.instance.network).graph.input_shape
-            point = answer.witness.point.astype(np.float32).reshape(shape)
+            point = answer.witness.point.astype(np.float32).reshape(outcome.input_shape or -1)
             name = self._store.name(WITNESSES, asked.index, ".npy")
             file = self._store.artefacts.write_array(name, point)
             margin = margin_of(outcome.property, answer.witness)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from mipverify.cli.console import Terminal
 from mipverify.cli.instances import Instance
 from mipverify.cli.interrupts import held_back
-from mipverify.cli.property_outcome import Networks, Outcome
 from mipverify.cli.property_output import PropertyOutput, open_output
 from mipverify.cli.property_text import Row
 from mipverify.errors import InputError, SoundnessError
+from mipverify.runs.property_outcome import Outcome
 
 if TYPE_CHECKING:
     from mipverify.cli.vnnlib import PropertyArguments
@@ -45,7 +45,6 @@ def answer_kept(
     instance: Instance,
     limit: float,
     answer: Callable[[], Outcome],
-    networks: Networks,
     terminal: Terminal,
 ) -> Outcome:
     """The outcome of one property: from the run, if it has one that stands, else `answer()`, kept there.
@@ -61,22 +60,20 @@ def answer_kept(
             terminal.note("run: the property is answered")
             outcome = output.with_witness(0) if known.verdict == "sat" else known.outcome
         else:
-            outcome = _answered(answer, output, instance, networks)
+            outcome = _answered(answer, output, instance)
         with held_back():
             output.end([Row(instance, outcome)])
         return outcome
 
 
-def _answered(
-    answer: Callable[[], Outcome], output: PropertyOutput, instance: Instance, networks: Networks
-) -> Outcome:
+def _answered(answer: Callable[[], Outcome], output: PropertyOutput, instance: Instance) -> Outcome:
     try:
         outcome = answer()
     except (InputError, SoundnessError):
         raise
     except Exception as error:  # a defect, which the run remembers
-        output.put(0, Row(instance, None, f"{type(error).__name__}: {error}"), networks)
+        output.put(0, Row(instance, None, f"{type(error).__name__}: {error}"))
         raise
     with held_back():
-        output.put(0, Row(instance, outcome), networks)
+        output.put(0, Row(instance, outcome))
     return outcome

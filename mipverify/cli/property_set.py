@@ -1,12 +1,11 @@
-"""`mipverify vnnlib --instances`: a set of properties, one after the other."""
+"""`mipverify vnnlib --instances`: a set of properties, here or by worker processes."""
 
 from __future__ import annotations
 
 import csv
 import io
-import logging
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +13,16 @@ from mipverify.cli.console import Terminal
 from mipverify.cli.exit_codes import ExitCode, verdict_code
 from mipverify.cli.instances import Instance, read_instances
 from mipverify.cli.interrupts import held_back
-from mipverify.cli.property_outcome import Networks, outcome_of
 from mipverify.cli.property_text import HEADER, STYLES, Row, row_json, row_line, summary_lines
 from mipverify.cli.vnnlib import DEFAULT_LIMIT, PropertyArguments, write_result
-from mipverify.errors import MipverifyError, SoundnessError
-from mipverify.verify.options import VerifyOptions
+from mipverify.errors import SoundnessError
+from mipverify.runs.interrupts import raised_within
+from mipverify.runs.property_outcome import Answered
 
 if TYPE_CHECKING:
     from mipverify.cli.property_output import PropertyOutput
-
-LOGGER = logging.getLogger(__name__)
+    from mipverify.runs.cluster import Cluster
+    from mipverify.runs.processes import Processes
 
 
 def answer_set(arguments: PropertyArguments, table: Path) -> ExitCode:
@@ -35,12 +34,14 @@ def answer_set(arguments: PropertyArguments, table: Path) -> ExitCode:
     terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
     instances = read_instances(table)
     limits = [_limit(arguments, instance) for instance in instances]
+    employer = arguments.employer(max(limits))
     with _run(arguments, instances, limits, table) as output:
         rows = {} if output is None else output.answered()
         if output is not None and output.resumed:
             count = f"{len(rows)} of {len(instances)} instances"
             terminal.note(f"run: {count} are answered, the others are asked now")
-        stopped = _answer_missing(arguments, terminal, instances, limits, rows, output)
+        answers = _answers(arguments, instances, limits, rows, employer)
+        stopped = _put_rows(arguments, terminal, instances, answers, rows, output)
         found = [rows[index] for index in sorted(rows)]
         if output is not None:
             with held_back():
@@ -68,27 +69,46 @@ def _run(
     return opened(arguments, instances, limits, table)
 
 
-def _answer_missing(
+def _answers(
+    arguments: PropertyArguments,
+    instances: Sequence[Instance],
+    limits: Sequence[float],
+    rows: Mapping[int, Row],
+    employer: Processes | Cluster | None,
+) -> Generator[tuple[int, Answered]]:
+    """What becomes of the instances without a row, as it is known."""
+    from mipverify.runs.duty import AskedProperty, Properties
+    from mipverify.runs.property_sharing import answered_by, answered_here
+    from mipverify.verify.news import relayed
+
+    missing = [index for index in range(len(instances)) if index not in rows]
+    if not missing:
+        return
+    asked = [AskedProperty(instances[k].network, instances[k].property, limits[k]) for k in missing]
+    duty = Properties(arguments.verify_options(max(limits)), arguments.shape())
+    found = answered_here(asked, duty) if employer is None else answered_by(employer, asked, duty)
+    yield from relayed(found, lambda item: (missing[item[0]], item[1]))
+
+
+def _put_rows(
     arguments: PropertyArguments,
     terminal: Terminal,
     instances: Sequence[Instance],
-    limits: Sequence[float],
+    found: Generator[tuple[int, Answered]],
     rows: dict[int, Row],
     output: PropertyOutput | None,
 ) -> ExitCode | None:
-    """Add a row for every instance without one; the code of what stopped this, if something did."""
-    networks, header = Networks(arguments.shape()), True
+    """Add a row for every instance that is answered; the code of what stopped this, if something did."""
+    header = True
     try:
-        for index, (instance, limit) in enumerate(zip(instances, limits, strict=True)):
-            if index in rows:
-                continue
-            row = _answer(instance, arguments.verify_options(limit), networks)
-            with held_back():
+        with closing(found), raised_within(found) as answers:
+            for index, answered in answers:
+                row = Row(instances[index], answered.outcome, answered.error, answered.seconds)
                 if output is not None:
-                    output.put(index, row, networks)
+                    output.put(index, row)
                 rows[index] = row
-            _show(arguments, terminal, row, header=header)
-            header = False
+                _show(arguments, terminal, row, header=header)
+                header = False
     except KeyboardInterrupt:
         terminal.aside("interrupted")
         return ExitCode.INTERRUPTED
@@ -96,20 +116,6 @@ def _answer_missing(
         terminal.aside(f"soundness alarm: {error}")
         return ExitCode.UNSOUND
     return None
-
-
-def _answer(instance: Instance, options: VerifyOptions, networks: Networks) -> Row:
-    try:
-        return Row(
-            instance, outcome_of(instance.network, instance.property, options=options, networks=networks)
-        )
-    except SoundnessError:
-        raise
-    except MipverifyError as error:
-        return Row(instance, None, str(error))
-    except Exception as error:  # a defect: of this instance, as far as anyone can tell
-        LOGGER.exception("%s %s failed", instance.network_name, instance.property_name)
-        return Row(instance, None, f"{type(error).__name__}: {error}")
 
 
 def _sum_up(arguments: PropertyArguments, terminal: Terminal, rows: Sequence[Row], planned: int) -> None:

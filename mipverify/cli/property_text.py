@@ -10,7 +10,7 @@ from statistics import median
 
 from mipverify.cli.instances import SETTLED, Instance
 from mipverify.cli.numerals import seconds_text
-from mipverify.cli.property_outcome import Outcome
+from mipverify.runs.property_outcome import Outcome
 
 LAYOUT = "{:<44}  {:<44}  {:<8}  {:<8}  {:<10}  {:>8}"
 HEADER = LAYOUT.format("network", "property", "verdict", "expected", "decided by", "seconds")
@@ -19,11 +19,12 @@ STYLES = {"unsat": "green", "sat": "red", "error": "bold red"}
 
 @dataclass(frozen=True)
 class Row:
-    """One instance and what became of it; an instance that could not be read has an error instead."""
+    """One instance and what became of it; one that failed has an error instead, and how long it took."""
 
     instance: Instance
     outcome: Outcome | None
     error: str | None = None
+    spent: float = 0.0
 
     @property
     def verdict(self) -> str:
@@ -44,8 +45,8 @@ class Row:
 
     @property
     def seconds(self) -> float:
-        """Wall time; 0 for an instance that could not be read."""
-        return 0.0 if self.outcome is None else self.outcome.seconds
+        """Wall time."""
+        return self.spent if self.outcome is None else self.outcome.seconds
 
 
 def row_line(row: Row) -> str:

@@ -5,16 +5,21 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mipverify.cli import options as cli
 from mipverify.cli import parsing
 from mipverify.cli.arguments import takes
+from mipverify.cli.executors import chosen_executor
 from mipverify.cli.exit_codes import ExitCode
 from mipverify.errors import QueryError
 from mipverify.verify.options import VerifyOptions
+
+if TYPE_CHECKING:
+    from mipverify.runs.cluster import Cluster
+    from mipverify.runs.processes import Processes
 
 DEFAULT_LIMIT = cli.DEFAULTS.time_limit
 
@@ -59,6 +64,10 @@ class PropertyArguments:
     bounds: cli.BoundsOption = cli.DEFAULTS.bounds
     device: cli.DeviceOption = cli.DEFAULTS.device
     threads: cli.ThreadsOption = cli.DEFAULTS.threads
+    workers: cli.WorkersOption = 1
+    hard_limit: cli.HardLimitOption = None
+    memory_limit: cli.MemoryLimitOption = None
+    scheduler: cli.SchedulerOption = None
     seed: cli.SeedOption = cli.DEFAULTS.seed
     restarts: cli.RestartsOption = cli.DEFAULTS.restarts
     attack_steps: cli.StepsOption = cli.DEFAULTS.attack_steps
@@ -102,6 +111,21 @@ class PropertyArguments:
             bounds=self.bounds,
         )
 
+    def employer(self, limit: float) -> Processes | Cluster | None:
+        """Who answers a set of which no property may take longer; None for this process.
+
+        Raises:
+            QueryError: limits that make no sense, or two places at once.
+        """
+        chosen = chosen_executor(self.workers, self.hard_limit, self.memory_limit, self.scheduler)
+        if chosen is None and self.workers != 1:
+            from mipverify.runs.processes import Processes
+
+            chosen = Processes(self.workers)
+        if chosen is not None:
+            chosen.limits.grace(limit)
+        return chosen
+
     def shape(self) -> tuple[int, ...] | None:
         """The input shape that was given; QueryError for a malformed one."""
         return parsing.shape(self.input_shape, "--input-shape") if self.input_shape is not None else None
@@ -135,14 +159,19 @@ def vnnlib(arguments: PropertyArguments) -> None:
         raise typer.Exit(answer_set(arguments, Path(arguments.instances)))
     if arguments.network is None or arguments.property is None:
         raise QueryError("give NETWORK and PROPERTY, or --instances CSV for a whole set")
+    if arguments.employer(options.time_limit) is not None:
+        raise QueryError(
+            "--workers, --hard-limit, --memory-limit and --scheduler are for sets of properties: give a "
+            "table with --instances; one of a single line will do"
+        )
     raise typer.Exit(_answer_one(arguments, Path(arguments.network), Path(arguments.property), start))
 
 
 def _answer_one(arguments: PropertyArguments, network: Path, wanted: Path, start: float) -> ExitCode:
     from mipverify.cli.console import Terminal
     from mipverify.cli.exit_codes import verdict_code
-    from mipverify.cli.property_outcome import Networks, Outcome, outcome_of
     from mipverify.cli.property_text import outcome_json, outcome_line
+    from mipverify.runs.property_outcome import Networks, Outcome, outcome_of
 
     terminal = Terminal(quiet=arguments.quiet, verbosity=arguments.verbose)
     limit = arguments.time_limit if arguments.time_limit is not None else DEFAULT_LIMIT
@@ -159,7 +188,7 @@ def _answer_one(arguments: PropertyArguments, network: Path, wanted: Path, start
         from mipverify.cli.property_session import answer_kept
 
         instance = Instance(network, wanted, str(network), str(wanted), limit)
-        outcome = answer_kept(arguments, instance, limit, answer, networks, terminal)
+        outcome = answer_kept(arguments, instance, limit, answer, terminal)
     if arguments.results is not None:
         write_result(Path(arguments.results), outcome.text())
     terminal.result(outcome_json(outcome) if arguments.json else outcome.verdict)

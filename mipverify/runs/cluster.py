@@ -10,23 +10,25 @@ import platform
 import re
 import threading
 import uuid
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from mipverify.errors import MipverifyError, QueryError
-from mipverify.problem.query import Query
 from mipverify.runs.crew import setup_of
+from mipverify.runs.duty import Duty, Queries
 from mipverify.runs.executor import Job
 from mipverify.runs.ledger import Ledger
 from mipverify.runs.limits import Limits
 from mipverify.runs.messages import Done, Failed, Heard, Task, packed
 from mipverify.runs.processes import available_cores
+from mipverify.runs.property_outcome import Answered
 from mipverify.runs.remote import Kit, answer_here, forget, stop
-from mipverify.runs.sharing import shared_out
+from mipverify.runs.sharing import Crew, shared_out
 from mipverify.verify.news import Found, News
+from mipverify.verify.options import VerifyOptions
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -66,7 +68,7 @@ class Cluster:
 
     def run(self, job: Job) -> Generator[News]:
         """What is found, as it is found (see `Executor.run`)."""
-        self.limits.grace(job.options)
+        self.limits.grace(job.options.time_limit)
         try:
             importlib.metadata.version("distributed")
         except importlib.metadata.PackageNotFoundError:
@@ -74,11 +76,24 @@ class Cluster:
         device = "cuda" if job.options.device == "cuda" else "cpu"
         return self._run(job, Ledger(job, device))
 
-    def _run(self, job: Job, ledger: Ledger) -> Generator[News]:
-        gpu = job.options.device == "cuda"
-        with _connected(self.scheduler, job.options.threads, gpu=gpu) as client:
+    @contextmanager
+    def crew(self, duty: Duty, options: VerifyOptions) -> Iterator[Crew]:
+        """The workers of the scheduler, for tasks of a duty; what they run is ended with the block.
+
+        Args:
+            duty: what they are there for.
+            options: how they do it.
+        """
+        gpu = options.device == "cuda"
+        with _connected(self.scheduler, options.threads, gpu=gpu) as client:
             _check(client, self.scheduler, gpu=gpu)
-            yield from shared_out(ledger, _ClusterCrew(client, job, self.limits))
+            with closing(_ClusterCrew(client, duty, options, self.limits)) as crew:
+                yield crew
+
+    def _run(self, job: Job, ledger: Ledger) -> Generator[News]:
+        duty = Queries(job.network, job.options, job.eps)
+        with self.crew(duty, job.options) as crew:
+            yield from shared_out(ledger, crew)
 
 
 @dataclass(eq=False)
@@ -112,18 +127,19 @@ class _ClusterCrew:
 
     Args:
         client: connected to their scheduler.
-        job: what all tasks share.
+        duty: what they are there for.
+        options: how they do it.
         limits: what the process of a task may take.
     """
 
-    def __init__(self, client: Client, job: Job, limits: Limits) -> None:
+    def __init__(self, client: Client, duty: Duty, options: VerifyOptions, limits: Limits) -> None:
         self._client = client
         self._run = f"mipverify-{uuid.uuid4().hex}"
-        self._resources = {GPU: 1} if job.options.device == "cuda" else None
+        self._resources = {GPU: 1} if options.device == "cuda" else None
         self._heard: SimpleQueue[tuple[str, Heard | Future]] = SimpleQueue()
         self._running: dict[str, _Ticket] = {}
         client.subscribe_topic(self._run, self._posted)
-        kit = Kit(self._run, setup_of(job, limits), job.options, limits)
+        kit = Kit(self._run, setup_of(duty, limits), options.threads, limits)
         # The result of a task, not scattered data: it can be made again when those who have it are lost. The
         # scheduler takes tasks whose keys begin alike for alike: named as the others, this one would have it
         # think that batches take milliseconds, and leave them all to the worker that has the kit.
@@ -134,15 +150,16 @@ class _ClusterCrew:
         """Whether some task has not ended."""
         return bool(self._running)
 
-    def give(self, number: int, queries: Sequence[Query]) -> bool:
+    def give(self, number: int, task: Task) -> bool:
         """Hand a task to the scheduler, who knows best."""
         key = f"{self._run}-{number}-{uuid.uuid4().hex}"  # a number may come again, with fewer queries
         future = self._client.submit(
             _answer,
             self._kit,
             key,
-            len(queries),
-            packed(Task(tuple(queries))),
+            packed(task),
+            task.count,
+            task.time_limit,
             key=key,
             resources=self._resources,
             pure=False,
@@ -169,7 +186,7 @@ class _ClusterCrew:
             ticket = self._running.get(key)
             if ticket is None:
                 continue
-            if not isinstance(heard, News | Done | Failed):
+            if not isinstance(heard, News | Answered | Done | Failed):
                 self._ended(key, heard)
             elif not ticket.knows(heard):
                 if isinstance(heard, Done | Failed):
@@ -219,12 +236,14 @@ class _ClusterCrew:
         self._heard.put((key, Failed(why)))
 
 
-def _answer(kit: Kit, key: str, count: int, task: bytes) -> list[Heard]:
+def _answer(kit: Kit, key: str, task: bytes, count: int, time_limit: float) -> list[Heard]:
     """One task, on a worker."""
     from distributed import get_worker
 
     worker = get_worker()
-    return answer_here(kit, count, task, lambda content: worker.log_event(kit.run, (key, content)))
+    return answer_here(
+        kit, task, count, time_limit, lambda content: worker.log_event(kit.run, (key, content))
+    )
 
 
 def _versions() -> tuple[str, str]:

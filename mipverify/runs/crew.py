@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 
 from mipverify.errors import MipverifyError, QueryError
-from mipverify.problem.query import Query
-from mipverify.runs.executor import Job
+from mipverify.runs.duty import Duty
 from mipverify.runs.limits import Limits
-from mipverify.runs.member import Member, Stretch
+from mipverify.runs.member import Member
 from mipverify.runs.memory import memory_text
 from mipverify.runs.messages import Done, Failed, Heard, Interrupt, Ready, Refused, Setup, Task, packed
+from mipverify.runs.property_outcome import Answered
 from mipverify.verify.news import Found, Working
-from mipverify.verify.options import VerifyOptions
 
 POLL_SECONDS = 0.5  # some platforms deliver Ctrl-C only between two waits
 SECONDS_TO_END = 2.0
@@ -23,10 +21,9 @@ FRESH_STARTS = 3  # in a row, after workers that ended before they were ready
 LOGGER = logging.getLogger(__name__)
 
 
-def setup_of(job: Job, limits: Limits) -> bytes:
-    """The packed message that makes a worker ready for the tasks of a job."""
-    level = logging.getLogger("mipverify").getEffectiveLevel()
-    return packed(Setup(job.network, job.options, job.eps, level, limits.memory))
+def setup_of(duty: Duty, limits: Limits) -> bytes:
+    """The packed message that makes a worker ready for the tasks of a duty."""
+    return packed(Setup(duty, logging.getLogger("mipverify").getEffectiveLevel(), limits.memory))
 
 
 class ProcessCrew:
@@ -34,14 +31,13 @@ class ProcessCrew:
 
     Args:
         setup: the packed message that makes a worker ready (see `setup_of`).
-        options: how tasks are answered.
+        threads: of each worker's numerical libraries.
         size: number of workers.
         limits: what each of them may take.
     """
 
-    def __init__(self, setup: bytes, options: VerifyOptions, size: int, limits: Limits) -> None:
-        self._setup, self._options = setup, options
-        self._memory, self._grace = limits.memory, limits.grace(options)
+    def __init__(self, setup: bytes, threads: int, size: int, limits: Limits) -> None:
+        self._setup, self._threads, self._limits = setup, threads, limits
         self._events: SimpleQueue[tuple[Member, object | None]] = SimpleQueue()
         self._members: list[Member] = []
         self._looked = 0.0
@@ -54,19 +50,19 @@ class ProcessCrew:
         """Whether some task is still running."""
         return any(member.task is not None for member in self._members)
 
-    def give(self, number: int, queries: Sequence[Query]) -> bool:
+    def give(self, number: int, task: Task) -> bool:
         """Give a task to a free worker; False when there is none."""
-        return self.give_packed(number, len(queries), packed(Task(tuple(queries))))
+        member = self._free()
+        if member is not None:
+            member.take(number, packed(task), task.count, task.time_limit)
+        return member is not None
 
-    def give_packed(self, number: int, count: int, task: bytes) -> bool:
-        """The same, with the packed message of a task of `count` queries."""
-        for member in self._members:
-            if member.ready and member.task is None:
-                member.task = number
-                member.stretch = Stretch(Working(tuple(range(count)), count * self._options.time_limit))
-                member.write(task)
-                return True
-        return False
+    def give_packed(self, number: int, task: bytes, count: int, time_limit: float) -> bool:
+        """The same with a packed task, of `count` parts with `time_limit` seconds each."""
+        member = self._free()
+        if member is not None:
+            member.take(number, task, count, time_limit)
+        return member is not None
 
     def wait(self, seconds: float = float("inf")) -> tuple[int, Heard] | None:
         """The number of a task, and what is heard of it: its worker's death, too.
@@ -104,9 +100,12 @@ class ProcessCrew:
             member.end(deadline)
         self._members.clear()
 
+    def _free(self) -> Member | None:
+        return next((member for member in self._members if member.ready and member.task is None), None)
+
     def _hire(self) -> None:
         try:
-            member = Member(self._setup, self._options.threads, self._events)
+            member = Member(self._setup, self._threads, self._events)
         except OSError as error:  # too many processes, or no memory for another
             self._not_ready(error.strerror or str(error))
         else:
@@ -146,11 +145,11 @@ class ProcessCrew:
         stretch = member.stretch
         if stretch is None:
             return None
-        took, work = time.monotonic() - stretch.since, stretch.work
-        if took <= work.seconds + self._grace:
+        took, work, limit = time.monotonic() - stretch.since, stretch.work, stretch.time_limit
+        if took <= work.seconds + self._limits.grace(limit):
             return None
         alone = len(work.positions) == 1
-        total = took + max(0.0, self._options.time_limit - work.seconds) if alone else took
+        total = took + max(0.0, limit - work.seconds) if alone else took
         beyond = f"{took - work.seconds:.0f} s beyond {'its' if alone else 'the'} time limit"
         return Failed(
             f"its worker was ended after {total:.0f} s, {beyond}",
@@ -158,11 +157,12 @@ class ProcessCrew:
         )
 
     def _too_large(self, member: Member) -> Failed | None:
-        if self._memory is None or member.stretch is None or (has := member.memory) <= self._memory:
+        limit = self._limits.memory
+        if limit is None or member.stretch is None or (has := member.memory) <= limit:
             return None
-        limit = memory_text(self._memory)
         return Failed(
-            f"its worker was ended when it occupied {memory_text(has)}, beyond its limit of {limit}"
+            f"its worker was ended when it occupied {memory_text(has)}, beyond its limit of "
+            f"{memory_text(limit)}"
         )
 
     def _heard(self, member: Member, message: object | None) -> tuple[int, Heard] | None:
@@ -174,7 +174,7 @@ class ProcessCrew:
                 return None
             case Refused(reason=reason):
                 raise QueryError(reason)
-            case Found() | Working() if number is not None:
+            case Found() | Working() | Answered() if number is not None:
                 return number, message
             case Done() | Failed() if number is not None:
                 member.task = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from mipverify.problem.query import Query
 from mipverify.runs.executor import Job
+from mipverify.runs.messages import Task
 from mipverify.verify.batch import batches
 from mipverify.verify.certificate import Certificate
 from mipverify.verify.news import Found, Working
@@ -62,6 +63,10 @@ class Ledger:
             self.todo.append(Part(tuple(range(before, before + len(queries))), tuple(queries)))
             before += len(queries)
         self.unanswered = before
+
+    def task(self, part: Part) -> Task:
+        """A part as it is given to a worker."""
+        return Task(part.queries, self._job.options.time_limit, len(part.queries))
 
     def take(self) -> Part:
         """The next part: somebody begins with it now."""

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from mipverify.errors import QueryError
-from mipverify.verify.options import VerifyOptions
 
 GRACE_SECONDS, GRACE_SHARE = 60.0, 0.5
 
@@ -16,8 +15,8 @@ class Limits:
     """What a worker may take.
 
     Attributes:
-        seconds: a sample may take, at least its time limit; None for a minute more than that, or half as much
-            again if this is longer.
+        seconds: a sample or property may take, at least its time limit; None for a minute more than that, or
+            half as much again if this is longer.
         memory: bytes that a worker may occupy; None for all there is.
     """
 
@@ -31,17 +30,17 @@ class Limits:
         if self.memory is not None and self.memory <= 0:
             raise QueryError(f"the memory limit must be positive, got {self.memory} bytes")
 
-    def grace(self, options: VerifyOptions) -> float:
-        """Seconds beyond the time limit after which a worker is ended.
+    def grace(self, time_limit: float) -> float:
+        """Seconds beyond a time limit after which a worker is ended.
 
         Raises:
             QueryError: there are none.
         """
         if self.seconds is None:
-            return max(GRACE_SECONDS, GRACE_SHARE * options.time_limit)
-        if self.seconds < options.time_limit or not math.isfinite(self.seconds):
+            return max(GRACE_SECONDS, GRACE_SHARE * time_limit)
+        if self.seconds < time_limit or not math.isfinite(self.seconds):
             raise QueryError(
-                f"the hard limit must be finite and at least the time limit of {options.time_limit:g} s, "
+                f"the hard limit must be finite and at least the time limit of {time_limit:g} s, "
                 f"got {self.seconds:g} s"
             )
-        return self.seconds - options.time_limit
+        return self.seconds - time_limit

@@ -28,11 +28,13 @@ class Stretch:
     """What a worker is at.
 
     Attributes:
-        work: which queries of its task, and how long it should take at most.
+        work: which parts of its task, and how long it should take at most.
+        time_limit: seconds of each part.
         since: when it began, in seconds of the monotonic clock.
     """
 
     work: Working
+    time_limit: float
     since: float = field(default_factory=time.monotonic)
 
 
@@ -63,6 +65,12 @@ class Member:
         )
         threading.Thread(target=self._listen, name="worker", daemon=True).start()
         self.write(setup)
+
+    def take(self, number: int, task: bytes, count: int, time_limit: float) -> None:
+        """Begin with a packed task of `count` parts, each of at most `time_limit` seconds."""
+        self.task = number
+        self.stretch = Stretch(Working(tuple(range(count)), count * time_limit), time_limit)
+        self.write(task)
 
     def write(self, content: bytes) -> None:
         """Send a packed message; that the worker has ended meanwhile shows as an event."""
@@ -134,8 +142,9 @@ class Member:
                     if isinstance(message, Logged):
                         self._log(message.record)
                         continue
-                    if isinstance(message, Working):
-                        self.stretch = Stretch(message)  # noted when it arrives, not when somebody asks
+                    if isinstance(message, Working) and self.stretch is not None:
+                        # Noted when it arrives, not when somebody asks.
+                        self.stretch = Stretch(message, self.stretch.time_limit)
                     elif isinstance(message, Done | Failed):
                         self.stretch = None
                     self._events.put((self, message))

@@ -7,10 +7,9 @@ import pickle
 from dataclasses import dataclass
 from typing import IO
 
-from mipverify.frontend.network import Network
-from mipverify.problem.query import Query
+from mipverify.runs.duty import Duty
+from mipverify.runs.property_outcome import Answered
 from mipverify.verify.news import News
-from mipverify.verify.options import VerifyOptions
 
 LENGTH_BYTES = 8
 
@@ -20,25 +19,29 @@ class Setup:
     """To a worker, first of all: what all of its tasks share.
 
     Attributes:
-        network: travels once a worker, with its weights and the model that onnxruntime runs.
-        options: how queries are answered.
-        eps: the radius asked about; None to ask for the distance.
+        duty: what it is there for.
         log_level: below it, log records stay in the worker.
         memory: bytes that the worker may occupy; None for all there is.
     """
 
-    network: Network
-    options: VerifyOptions
-    eps: float | None
+    duty: Duty
     log_level: int
     memory: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """To a worker: queries to be answered as one batch."""
+    """To a worker: something to be done.
 
-    queries: tuple[Query, ...]
+    Attributes:
+        content: as its duty knows it.
+        time_limit: seconds for each of its parts.
+        count: number of its parts.
+    """
+
+    content: object
+    time_limit: float
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Failed:
     Attributes:
         error: what happened, in words.
         unsound: whether two claims contradict each other, which ends the run.
-        hopeless: position in the task of the query that it came from, if it would only do so again.
+        hopeless: position in the task of the part that it came from, if it would only do so again.
     """
 
     error: str
@@ -86,8 +89,8 @@ class Logged:
 
 
 ToWorker = Setup | Task | Interrupt
-Heard = News | Done | Failed
-FromWorker = Ready | Refused | News | Done | Failed | Logged
+Heard = News | Answered | Done | Failed
+FromWorker = Ready | Refused | News | Answered | Done | Failed | Logged
 
 
 def packed(message: ToWorker | FromWorker) -> bytes:

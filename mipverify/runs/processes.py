@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 
 from mipverify.errors import QueryError
 from mipverify.runs.crew import ProcessCrew, setup_of
+from mipverify.runs.duty import Duty, Queries
 from mipverify.runs.executor import Job
 from mipverify.runs.ledger import Ledger
 from mipverify.runs.limits import Limits
 from mipverify.runs.memory import MEASURABLE
-from mipverify.runs.sharing import shared_out
+from mipverify.runs.sharing import Crew, shared_out
 from mipverify.verify.news import News
+from mipverify.verify.options import VerifyOptions
 
 LOGGER = logging.getLogger(__name__)
 
@@ -42,17 +45,31 @@ class Processes:
         Raises:
             MipverifyError: also where workers cannot be started.
         """
-        self.limits.grace(job.options)
-        if self.limits.memory is not None and not MEASURABLE:
-            LOGGER.warning("the memory limit is not kept: this system does not tell what processes occupy")
+        self.limits.grace(job.options.time_limit)
         return self._run(job, Ledger(job))
 
-    def _run(self, job: Job, ledger: Ledger) -> Generator[News]:
-        cores, threads = available_cores(), job.options.threads
+    @contextmanager
+    def crew(self, duty: Duty, options: VerifyOptions) -> Iterator[Crew]:
+        """So many workers, ended with the block.
+
+        Args:
+            duty: what they are there for.
+            options: how they do it; their threads are those of each worker.
+        """
+        if self.limits.memory is not None and not MEASURABLE:
+            LOGGER.warning("the memory limit is not kept: this system does not tell what processes occupy")
+        cores, threads = available_cores(), options.threads
         if self.workers * threads > cores:
             LOGGER.warning("%d workers of %d threads each share %d cores", self.workers, threads, cores)
-        size = min(self.workers, len(ledger.todo))
-        yield from shared_out(ledger, ProcessCrew(setup_of(job, self.limits), job.options, size, self.limits))
+        with closing(ProcessCrew(setup_of(duty, self.limits), threads, self.workers, self.limits)) as crew:
+            yield crew
+
+    def _run(self, job: Job, ledger: Ledger) -> Generator[News]:
+        if not ledger.todo:
+            return
+        duty = Queries(job.network, job.options, job.eps)
+        with replace(self, workers=min(self.workers, len(ledger.todo))).crew(duty, job.options) as crew:
+            yield from shared_out(ledger, crew)
 
 
 def available_cores() -> int:

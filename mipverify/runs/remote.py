@@ -11,7 +11,6 @@ from mipverify.runs.crew import ProcessCrew
 from mipverify.runs.limits import Limits
 from mipverify.runs.messages import Done, Failed, Heard
 from mipverify.verify.news import Found, News
-from mipverify.verify.options import VerifyOptions
 
 POLL_SECONDS = 0.5
 IDLE_SECONDS = 60.0  # after which a process that nobody asks anything is ended
@@ -25,13 +24,13 @@ class Kit:
     Attributes:
         run: a name that no other run has.
         setup: the packed message that makes a worker process ready.
-        options: how queries are answered.
+        threads: of its numerical libraries.
         limits: what a worker process may take.
     """
 
     run: str
     setup: bytes
-    options: VerifyOptions
+    threads: int
     limits: Limits
 
 
@@ -51,7 +50,7 @@ class _Pool:
                 crew, timer = idle.pop()
                 timer.cancel()
                 return crew
-        return ProcessCrew(kit.setup, kit.options, 1, kit.limits)
+        return ProcessCrew(kit.setup, kit.threads, 1, kit.limits)
 
     def put(self, kit: Kit, crew: ProcessCrew) -> None:
         """Keep a process for the next batch, for a while."""
@@ -73,13 +72,17 @@ class _Pool:
 POOL = _Pool()
 
 
-def answer_here(kit: Kit, count: int, task: bytes, post: Callable[[bytes], None]) -> list[Heard]:
-    """All that is heard of one batch of `count` queries, its end last.
+def answer_here(
+    kit: Kit, task: bytes, count: int, time_limit: float, post: Callable[[bytes], None]
+) -> list[Heard]:
+    """All that is heard of one task, its end last.
 
     Args:
         kit: what it shares with the others of its run.
         count: number of queries.
-        task: the packed queries, which only a worker process unpacks.
+        task: packed, which only a worker process unpacks.
+        count: number of its parts.
+        time_limit: seconds of each.
         post: takes pickled news at once.
 
     Raises:
@@ -90,7 +93,7 @@ def answer_here(kit: Kit, count: int, task: bytes, post: Callable[[bytes], None]
     crew = POOL.take(kit)
     usable = False
     try:
-        while not crew.give_packed(0, count, task):
+        while not crew.give_packed(0, task, count, time_limit):
             crew.wait()
         interrupted = False
         while not (heard and isinstance(heard[-1], Done | Failed)):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import Protocol
 
 from mipverify.errors import SoundnessError
-from mipverify.problem.query import Query
 from mipverify.runs.ledger import Ledger, Part
-from mipverify.runs.messages import Done, Failed, Heard
+from mipverify.runs.messages import Done, Failed, Heard, Task
+from mipverify.runs.property_outcome import Answered
 from mipverify.verify.news import Found, News, Working
 
 LOGGER = logging.getLogger(__name__)
@@ -18,32 +18,28 @@ GRACE_SECONDS = 10.0  # for the running batches to end after Ctrl-C
 
 
 class Crew(Protocol):
-    """Those who answer batches; one that is lost is replaced."""
+    """Those who do tasks; one that is lost is replaced."""
 
     @property
     def busy(self) -> bool:
-        """Whether some batch is still being answered."""
+        """Whether some task is still being done."""
         ...
 
-    def give(self, number: int, queries: Sequence[Query]) -> bool:
-        """Give a batch to somebody free; False when there is nobody."""
+    def give(self, number: int, task: Task) -> bool:
+        """Give a task to somebody free; False when there is nobody."""
         ...
 
     def wait(self, seconds: float = float("inf")) -> tuple[int, Heard] | None:
-        """What is heard next, and of which batch; None when somebody has become free, or time is up."""
+        """What is heard next, and of which task; None when somebody has become free, or time is up."""
         ...
 
     def interrupt(self) -> None:
-        """Let all running batches end with what they know."""
-        ...
-
-    def close(self) -> None:
-        """End everything that is running."""
+        """Let all running tasks end with what they know."""
         ...
 
 
 def shared_out(ledger: Ledger, crew: Crew) -> Generator[News]:
-    """What the crew finds, as it finds it (see `Executor.run`); the crew is closed at the end."""
+    """What the crew finds, as it finds it (see `Executor.run`)."""
     sharing = _Sharing(ledger, crew)
     try:
         while ledger.unanswered:
@@ -54,8 +50,6 @@ def shared_out(ledger: Ledger, crew: Crew) -> Generator[News]:
     except KeyboardInterrupt:
         yield from sharing.wind_up()
         raise
-    finally:
-        crew.close()
 
 
 class _Sharing:
@@ -74,7 +68,7 @@ class _Sharing:
     def hand_out(self) -> None:
         """Give the next batches to whoever is free."""
         todo = self._ledger.todo
-        while todo and self._crew.give(todo[0].number, todo[0].queries):
+        while todo and self._crew.give(todo[0].number, self._ledger.task(todo[0])):
             part = self._ledger.take()
             self._running[part.number] = part
 
@@ -95,6 +89,8 @@ class _Sharing:
                 return self._ledger.working(part, heard)
             case Failed(error=error, unsound=True):
                 raise SoundnessError(error)
+            case Answered():
+                raise TypeError("a property among queries")
             case Done():
                 why, hopeless = "it was left without an answer", None
             case Failed(error=why, hopeless=hopeless):

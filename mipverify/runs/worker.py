@@ -13,8 +13,9 @@ import os
 import signal
 import threading
 import traceback
+from collections.abc import Callable, Generator
 from queue import SimpleQueue
-from typing import IO, TYPE_CHECKING
+from typing import IO, Any
 
 from mipverify.errors import InputError, SoundnessError
 from mipverify.runs.interrupts import raised_within
@@ -32,9 +33,8 @@ from mipverify.runs.messages import (
     packed,
     receive,
 )
-
-if TYPE_CHECKING:
-    from mipverify.verify.engine import Engine
+from mipverify.runs.property_outcome import Answered
+from mipverify.verify.news import News, Working
 
 
 class Worker:
@@ -63,10 +63,8 @@ class Worker:
         logger.handlers, logger.propagate = [_Forward(self)], False
         logger.setLevel(setup.log_level)
 
-        from mipverify.verify.engine import Engine
-
         try:
-            engine = Engine(setup.network, setup.options)
+            answer = setup.duty.begin()
         except InputError as error:
             self.send(Refused(str(error)))
             return
@@ -76,7 +74,7 @@ class Worker:
             return
         self.send(Ready())
         while isinstance(task := self._inbox.get(), Task):
-            self.send(self._work(engine, task, setup.eps))
+            self.send(self._work(answer, task))
 
     def send(self, message: FromWorker) -> None:
         """Send one message, whole."""
@@ -84,12 +82,9 @@ class Worker:
             self._answers.write(packed(message))
             self._answers.flush()
 
-    def _work(self, engine: Engine, task: Task, eps: float | None) -> Done | Failed:
-        from mipverify.verify.batch import answer_each, reason
-        from mipverify.verify.news import Working
-
+    def _work(self, answer: Callable[[Any], Generator[News | Answered]], task: Task) -> Done | Failed:
         try:
-            with raised_within(answer_each(engine, task.queries, eps=eps)) as found:
+            with raised_within(answer(task.content)) as found:
                 for news in found:
                     if isinstance(news, Working):
                         self.turn = news.positions
@@ -97,6 +92,8 @@ class Worker:
         except KeyboardInterrupt:
             pass
         except Exception as error:
+            from mipverify.verify.batch import reason
+
             logging.getLogger(__name__).info("a task failed", exc_info=True)
             return Failed(reason(error), unsound=isinstance(error, SoundnessError))
         return Done()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import signal
 import time
@@ -21,6 +22,7 @@ from mipverify.verify.record import record_from
 from tests import stored
 from tests.cli.conftest import MLP, Invoke, json_lines, start
 from tests.report.chromium import FOUND, Chromium
+from tests.runs.planted import PlantedProperties
 
 EPS = ("0.03", "0.5", "0.04", "0.3", "0.02")
 VERDICTS = ["unsat", "sat", "unsat", "sat", "unsat"]
@@ -138,12 +140,13 @@ def test_a_killed_set_loses_nothing_that_is_finished(table: Path, tmp_path: Path
     assert run("check", out)[0] == 0
 
 
-def test_ctrl_c_keeps_what_is_finished(table: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_keeps_what_is_finished(table: Path, tmp_path: Path, workers: str) -> None:
     rows = table.read_text().splitlines()
     (table.parent / "long.vnnlib").write_text(_many_boxes(table.parent / "p0.vnnlib", 10_000))
     table.write_text("\n".join([*rows[:3], "net.onnx,long.vnnlib,600,"]) + "\n")
     out = tmp_path / "run"
-    process = start("vnnlib", "--instances", table, "--out", out, "--json")
+    process = start("vnnlib", "--instances", table, "--out", out, "--json", "--workers", workers)
     assert process.stdout is not None
     for _ in range(2):
         process.stdout.readline()
@@ -154,6 +157,73 @@ def test_ctrl_c_keeps_what_is_finished(table: Path, tmp_path: Path) -> None:
     assert [one["instance"]["verdict"] for one in stored.records(out)] == ["unsat", "sat"]
     assert read_store(out).missing == (2,)
     assert stored.summary(out)["total"] == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs signals")
+def test_workers_survive_a_solver_that_crashes_and_one_that_hangs(
+    invoke: Invoke, table: Path, tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are errors, with what happened, and asked again by --resume."""
+    header, *rows = table.read_text().splitlines()
+    for name in ("crash", "hang"):
+        shutil.copy(table.parent / "p0.vnnlib", table.parent / f"{name}.vnnlib")
+    rows = [*rows, "net.onnx,crash.vnnlib,,unsat", "net.onnx,hang.vnnlib,,unsat"]
+    table.write_text("\n".join([header, *rows]) + "\n")
+    out = tmp_path / "run"
+    limits = ("--time-limit", "8", "--hard-limit", "12")
+    ask = ("vnnlib", "--instances", table, "--out", out, "--workers", "2", *limits)
+    with monkeypatch.context() as patch:
+        patch.setattr("mipverify.runs.duty.Properties", PlantedProperties)
+        result = invoke(*ask)
+    assert result.exit_code == 1, result.output
+    assert "5 (3 unsat, 2 sat), 2 error" in result.stdout
+    assert "its worker ended (signal SIGSEGV)" in result.stdout
+    expected = plain(whole)
+    for one in expected:
+        one["instance"]["time_limit"] = 8
+    assert plain(out)[:5] == expected
+    errors = [one for one in stored.records(out) if one["status"] == "error"]
+    assert [one["instance"]["property"] for one in errors] == ["crash.vnnlib", "hang.vnnlib"]
+    assert errors[0]["error"] == "its worker ended (signal SIGSEGV)"
+    assert "s beyond its time limit" in errors[1]["error"]
+    assert errors[1]["seconds"]["total"] > 8
+    assert read_store(out).missing == (5, 6)
+    again = invoke(*ask, "--resume", "--json")
+    assert again.exit_code == 1
+    assert {one["property"]: one["verdict"] for one in json_lines(again.stdout)} == {
+        "crash.vnnlib": "unsat",
+        "hang.vnnlib": "unsat",
+    }
+    assert read_store(out).missing == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--hard-limit", "30"), "at least the time limit of 64 s, got 30 s"),
+        (("--hard-limit", "-1"), "the hard limit must be positive"),
+        (("--memory-limit", "much"), "--memory-limit"),
+        (("--memory-limit", "1MB"), "before it begins, more than its limit of 1 MB"),
+        (("--workers", "0"), "workers must be at least 1"),
+        (("--workers", "2", "--scheduler", "local"), "without --scheduler"),
+        (("--scheduler", "nowhere"), "'nowhere' is no scheduler"),
+    ],
+)
+def test_workers_that_make_no_sense_are_refused(
+    invoke: Invoke, originals: Path, tmp_path: Path, given: tuple[str, ...], told: str
+) -> None:
+    out = tmp_path / "run"
+    result = invoke("vnnlib", "--instances", originals / "instances.csv", "--out", out, *given)
+    assert result.exit_code == 2
+    assert told in " ".join(result.stderr.split())
+    assert "Traceback" not in result.output
+    assert not out.exists()
+
+
+def test_workers_are_for_sets(invoke: Invoke, originals: Path) -> None:
+    result = invoke("vnnlib", originals / "net.onnx", originals / "p0.vnnlib", "--workers", "2")
+    assert result.exit_code == 2
+    assert "are for sets of properties" in " ".join(result.stderr.split())
 
 
 def _many_boxes(path: Path, count: int) -> str:

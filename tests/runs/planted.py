@@ -1,4 +1,4 @@
-"""Queries whose last stage hangs, crashes or takes all memory in a worker; importable there."""
+"""Queries and properties that hang, crash or take all memory in a worker; importable there."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import mmap
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, fields
 from typing import NoReturn
 
 from mipverify.problem.query import Query
+from mipverify.runs.duty import AskedProperty, Properties
+from mipverify.runs.property_outcome import Answered
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +59,17 @@ def _arrive(*values: object) -> Query:
     if "settled" not in settle.__name__:
         decide.settle = settled  # type: ignore[assignment]
     return Planted(*values)  # type: ignore[arg-type]
+
+
+class PlantedProperties(Properties):
+    """Properties of which those whose files are named after a trick play it where they are answered."""
+
+    def begin(self) -> Callable[[AskedProperty], Generator[Answered]]:
+        answer = super().begin()
+
+        def planted_answer(asked: AskedProperty) -> Generator[Answered]:
+            if asked.property.stem in ("crash", "hang", "private", "shared"):
+                play(asked.property.stem)
+            return answer(asked)
+
+        return planted_answer

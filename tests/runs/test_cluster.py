@@ -16,8 +16,10 @@ from mipverify.problem.query import Query
 from mipverify.runs import cluster
 from mipverify.runs.answers import Answers
 from mipverify.runs.cluster import Cluster
+from mipverify.runs.duty import Queries
 from mipverify.runs.executor import Executor, Job
 from mipverify.runs.limits import Limits
+from mipverify.runs.messages import Task
 from mipverify.runs.processes import Processes
 from mipverify.runs.serial import Serial
 from mipverify.verify.certificate import Certificate, Status
@@ -97,8 +99,8 @@ def test_batches_are_not_taken_for_what_all_of_them_need(
     with distributed.Client(scheduler) as client:
         submit = client.submit
         client.submit = lambda *given, key, **more: asked.append(key) or submit(*given, key=key, **more)
-        crew = cluster._ClusterCrew(client, Job(network, queries, EPS, OPTIONS), Limits())
-        crew.give(0, queries[:1])
+        crew = cluster._ClusterCrew(client, Queries(network, OPTIONS, EPS), OPTIONS, Limits())
+        crew.give(0, Task(tuple(queries[:1]), OPTIONS.time_limit))
         crew.close()
     kit, batch = map(distributed.utils.key_split, asked)
     assert kit != batch

@@ -76,7 +76,7 @@ def test_limits_that_make_no_sense_are_refused(network: mipverify.Network, queri
 
 
 def test_a_grace_of_half_as_much_or_a_minute() -> None:
-    graces = [Limits().grace(VerifyOptions(time_limit=limit)) for limit in (1.0, 120.0, 600.0)]
+    graces = [Limits().grace(limit) for limit in (1.0, 120.0, 600.0)]
     assert graces == [60.0, 60.0, 300.0]
 
 

@@ -15,7 +15,7 @@ from mipverify.errors import SoundnessError
 from mipverify.problem.query import Query
 from mipverify.runs.executor import Job
 from mipverify.runs.ledger import Ledger
-from mipverify.runs.messages import Done, Failed, Heard
+from mipverify.runs.messages import Done, Failed, Heard, Task
 from mipverify.runs.sharing import shared_out
 from mipverify.verify.certificate import Certificate, Status
 from mipverify.verify.news import Found, in_order, relayed
@@ -51,16 +51,18 @@ class Scripted:
         self._size = size
         self._answer = answer
         self._saying: deque[tuple[int, deque[Heard]]] = deque()
-        self.interrupted = self.closed = False
+        self.interrupted = False
 
     @property
     def busy(self) -> bool:
         return bool(self._saying)
 
-    def give(self, number: int, queries: Sequence[Query]) -> bool:
+    def give(self, number: int, task: Task) -> bool:
         if len(self._saying) == self._size:
             return False
-        self._saying.append((number, deque(self._answer(queries))))
+        assert isinstance(task.content, tuple)
+        assert task.count == len(task.content)
+        self._saying.append((number, deque(self._answer(task.content))))
         return True
 
     def wait(self, seconds: float = float("inf")) -> tuple[int, Heard] | None:
@@ -73,9 +75,6 @@ class Scripted:
 
     def interrupt(self) -> None:
         self.interrupted = True
-
-    def close(self) -> None:
-        self.closed = True
 
 
 @given(st.sets(st.integers(0, 11)), st.integers(1, 12), st.integers(1, 5), st.integers(1, 3), st.booleans())
@@ -96,7 +95,6 @@ def test_a_failing_sample_costs_itself_and_no_other(
     crew = Scripted(size, answer)
     found = list(shared_out(Ledger(asked), crew))
     assert sorted(news.position for news in found) == list(range(count))
-    assert crew.closed
     for news in found:
         assert news.final
         assert news.certificate.label == news.position % 10
@@ -141,7 +139,6 @@ def test_a_contradiction_ends_the_run() -> None:
     crew = Scripted(2, lambda _: [Failed("crossed", unsound=True)])
     with pytest.raises(SoundnessError, match="crossed"):
         list(shared_out(Ledger(job(4, 1)), crew))
-    assert crew.closed
 
 
 @given(st.integers(1, 6), st.integers(1, 3), st.data())
@@ -162,7 +159,6 @@ def test_an_interrupt_between_two_answers_keeps_what_running_batches_know(
     with pytest.raises(KeyboardInterrupt):
         rest()
     assert crew.interrupted
-    assert crew.closed
     positions = [news.position for news in found]
     assert len(set(positions)) == len(positions)
     assert len(found) <= taken + size

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mipverify.cli.time_limit import interrupted_after
+from mipverify.runs.time_limit import interrupted_after
 from mipverify.verify.options import VerifyOptions
 
 if TYPE_CHECKING:
@@ -31,12 +31,14 @@ class Outcome:
         seconds: wall time, loading included.
         answer: with its witness and evidence; None if the time was up before there was one.
         property: as it was read.
+        input_shape: of the network, if it was read.
     """
 
     verdict: str
     seconds: float
     answer: PropertyAnswer | None = None
     property: Property | None = None
+    input_shape: tuple[int, ...] | None = None
 
     def text(self) -> str:
         """The competition's result: the verdict, and a witness below `sat`."""
@@ -47,6 +49,26 @@ class Outcome:
 
         found = witness_text(self.property.declarations, witness.inputs, witness.outputs)
         return f"{self.verdict}\n{found}\n"
+
+    def travelling(self) -> Outcome:
+        """The same without its property where that, which may be large, belongs to no witness."""
+        witnessed = self.answer is not None and self.answer.witness is not None
+        return self if witnessed else replace(self, property=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """From a worker: what became of a property.
+
+    Attributes:
+        outcome: None if it has none.
+        error: why.
+        seconds: wall time, of the last try.
+    """
+
+    outcome: Outcome | None
+    error: str | None
+    seconds: float
 
 
 class Networks:
@@ -105,15 +127,16 @@ def outcome_of(
     from mipverify.verify.property import decide_property
 
     known = networks or Networks()
-    answer = prop = alarm = None
+    answer = prop = alarm = shape = None
     try:
         with interrupted_after(left(ALARM_RESERVE)) as alarm:
             prop = load_property(wanted)
             loaded = known.load(network)
+            shape = loaded.graph.input_shape
             deadline = Deadline(max(0.0, left(STAGE_RESERVE)))
             answer = decide_property(loaded, prop, options, deadline, engine=known.engine)
     except KeyboardInterrupt:
         if alarm is None or not alarm.rang:
             raise
     seconds = time.monotonic() - start
-    return Outcome("timeout" if answer is None else answer.verdict.value, seconds, answer, prop)
+    return Outcome("timeout" if answer is None else answer.verdict.value, seconds, answer, prop, shape)

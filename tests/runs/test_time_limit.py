@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from mipverify.cli.property_outcome import Networks, outcome_of
-from mipverify.cli.time_limit import interrupted_after
+from mipverify.cli.main import app
 from mipverify.frontend.network import Network
+from mipverify.runs.property_outcome import Networks, outcome_of
+from mipverify.runs.time_limit import interrupted_after
 from mipverify.verify.options import VerifyOptions
-from tests.cli.conftest import MLP, Invoke
+from tests.cli.conftest import MLP
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
 
@@ -79,9 +81,10 @@ def test_other_threads_have_no_alarm() -> None:
     assert rang == [False]
 
 
-def test_an_instance_ends_though_its_network_never_loads(tmp_path: Path, invoke: Invoke) -> None:
+def test_an_instance_ends_though_its_network_never_loads(tmp_path: Path) -> None:
     path = tmp_path / "p.vnnlib"
-    assert invoke("export", MLP, "--eps", "0.05", "--vnnlib", path).exit_code == 0
+    exported = CliRunner().invoke(app, ["export", str(MLP), "--eps", "0.05", "--vnnlib", str(path)])
+    assert exported.exit_code == 0
 
     class Slow(Networks):
         def load(self, path: Path) -> Network:
