@@ -270,14 +270,19 @@ ThreadsOption = Annotated[
 ]
 WorkersOption = Annotated[
     int,
-    typer.Option("--workers", metavar="N", help="Processes that share the samples.", rich_help_panel=EFFORT),
+    typer.Option(
+        "--workers",
+        metavar="N",
+        help="Processes that share the samples, or the properties of a set.",
+        rich_help_panel=EFFORT,
+    ),
 ]
 HardLimitOption = Annotated[
     float | None,
     typer.Option(
         "--hard-limit",
         metavar="S",
-        help="Seconds a sample after which its worker process is ended; it becomes an error.",
+        help="Seconds a sample or property after which its worker process is ended; it becomes an error.",
         rich_help_panel=EFFORT,
         show_default="with --workers: half as much again as --time-limit, a minute at least",
     ),
@@ -287,7 +292,7 @@ MemoryLimitOption = Annotated[
     typer.Option(
         "--memory-limit",
         metavar="SIZE",
-        help="Memory of a worker process, as 4GB or 500MB; beyond it its sample becomes an error.",
+        help="Memory of a worker process, as 4GB or 500MB; beyond it what it is at becomes an error.",
         rich_help_panel=EFFORT,
         show_default=False,
     ),
@@ -297,7 +302,7 @@ SchedulerOption = Annotated[
     typer.Option(
         "--scheduler",
         metavar="ADDRESS",
-        help="Dask scheduler whose workers share the samples: tcp://host:port, or local:N for N here.",
+        help="Dask scheduler whose workers share the work: tcp://host:port, or local:N for N here.",
         rich_help_panel=EFFORT,
         show_default=False,
     ),

@@ -84,7 +84,10 @@ def _answers(
     missing = [index for index in range(len(instances)) if index not in rows]
     if not missing:
         return
-    asked = [AskedProperty(instances[k].network, instances[k].property, limits[k]) for k in missing]
+    asked = [
+        AskedProperty(instances[k].network.absolute(), instances[k].property.absolute(), limits[k])
+        for k in missing
+    ]
     duty = Properties(arguments.verify_options(max(limits)), arguments.shape())
     found = answered_here(asked, duty) if employer is None else answered_by(employer, asked, duty)
     yield from relayed(found, lambda item: (missing[item[0]], item[1]))
