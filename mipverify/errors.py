@@ -77,3 +77,10 @@ class SolverError(MipverifyError):
 
 class SoundnessError(MipverifyError):
     """Two claims contradict each other: a defect in mipverify or in a solver (exit code 4)."""
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, in a line."""
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    return f"{type(error).__name__}: {error}"

@@ -74,7 +74,7 @@ class Properties:
 
     def begin(self) -> Callable[[AskedProperty], Generator[Answered]]:
         """Import what takes time; what answers a property."""
-        import mipverify.verify.property  # noqa: F401
+        import mipverify.verify.property_ladder  # noqa: F401
 
         networks = Networks(self.input_shape)
 

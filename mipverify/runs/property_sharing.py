@@ -9,7 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from mipverify.errors import SoundnessError
+from mipverify.errors import SoundnessError, reason
 from mipverify.runs.duty import AskedProperty, Duty, Properties
 from mipverify.runs.messages import Done, Failed, Heard, Task
 from mipverify.runs.property_outcome import Answered
@@ -33,8 +33,6 @@ def answered_here(asked: Sequence[AskedProperty], duty: Properties) -> Generator
     Raises:
         SoundnessError: two claims contradict each other.
     """
-    from mipverify.verify.batch import reason
-
     answer = duty.begin()
     for number, one in enumerate(asked):
         start = time.monotonic()

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from mipverify.errors import SoundnessError
+from mipverify.errors import SoundnessError, reason
 from mipverify.runs.executor import Job
 from mipverify.runs.ledger import Ledger, Part
-from mipverify.verify.batch import answer_each, reason
+from mipverify.verify.batch import answer_each
 from mipverify.verify.engine import Engine
 from mipverify.verify.news import Found, News, relayed
 

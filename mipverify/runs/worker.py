@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator
 from queue import SimpleQueue
 from typing import IO, Any
 
-from mipverify.errors import InputError, SoundnessError
+from mipverify.errors import InputError, SoundnessError, reason
 from mipverify.runs.interrupts import raised_within
 from mipverify.runs.memory import limit_growth, memory_text, resident
 from mipverify.runs.messages import (
@@ -92,8 +92,6 @@ class Worker:
         except KeyboardInterrupt:
             pass
         except Exception as error:
-            from mipverify.verify.batch import reason
-
             logging.getLogger(__name__).info("a task failed", exc_info=True)
             return Failed(reason(error), unsound=isinstance(error, SoundnessError))
         return Done()

@@ -10,7 +10,7 @@ from math import ceil
 
 import numpy as np
 
-from mipverify.errors import SoundnessError
+from mipverify.errors import SoundnessError, reason
 from mipverify.frontend.perturbed import PerturbedNetwork, perturbed_network
 from mipverify.graph.operators import Float64Array, IndexArray
 from mipverify.problem.norm import Norm
@@ -190,13 +190,6 @@ def _climb(engine: Engine, cases: Sequence[Case], ladder: Ladder) -> Iterator[Ov
     elif rest:
         todo[0].error = why
         yield Over(todo[0])
-
-
-def reason(error: Exception) -> str:
-    """What kept a sample from an answer, in a line."""
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    return f"{type(error).__name__}: {error}"
 
 
 def _begin(engine: Engine, queries: Sequence[Query], eps: float | None) -> list[Case]:
