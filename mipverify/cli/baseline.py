@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from mipverify.cli.table import interval_text, status_text
-from mipverify.errors import QueryError
+from mipverify.errors import QueryError, StoreError
 from mipverify.store.reading import PlannedSample, StoredRun, read_store
 from mipverify.store.settings import MIXED, as_stored, differences, told_differences
 from mipverify.verify.certificate import Evidence, Status
@@ -88,7 +88,13 @@ def open_baseline(
             f"samples in common ({named}): answer it again with these data"
         )
     wanted = {sample.index for sample in shared}
-    found = [record_from(stored.values) for stored in run.records if stored.index in wanted]
+    try:
+        found = [record_from(stored.values) for stored in run.records if stored.index in wanted]
+    except (TypeError, KeyError, ValueError) as error:
+        raise StoreError(
+            f"the baseline {path} holds a record that this version does not know ({error}): "
+            "give one that this version wrote"
+        ) from error
     distance = settings["query"] == "distance"
     return Baseline(path, {record.index: record for record in found}, distance, tolerance)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
+from pathlib import Path
 
 from mipverify.errors import QueryError
 
@@ -15,6 +16,13 @@ def number(text: str, option: str) -> float:
     if not math.isfinite(value):
         raise QueryError(f"{option} must be a finite number, got {text!r}")
     return value
+
+
+def folder(text: str, option: str) -> Path:
+    """A folder that is named."""
+    if not text.strip():
+        raise QueryError(f"{option} must name a folder, got {text!r}")
+    return Path(text)
 
 
 def radius(text: str, option: str) -> float:

@@ -70,7 +70,7 @@ def _checked(run: StoredRun) -> Iterator[CheckedProperty]:
             record = record_from(stored.values)
             if record.index != stored.index or record.instance is None:
                 raise KeyError("instance")
-        except (TypeError, KeyError, AttributeError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise StoreError(
                 f"{run.path} holds something else than a record of property {stored.index}: {error}"
             ) from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mipverify.cli import parsing
 from mipverify.cli.instances import Instance
 from mipverify.cli.property_plan import planned_properties, property_manifest, settings_of
 from mipverify.cli.property_text import Row
@@ -47,7 +48,7 @@ def open_output(
         if arguments.resume:
             raise QueryError("which run is to be resumed? Name its folder with --out")
         return None
-    folder = Path(arguments.out)
+    folder = parsing.folder(arguments.out, "--out")
     refuse_what_is_there(folder, resume=arguments.resume)
     options = arguments.verify_options(max(limits))
     given = limits[0] if table is None else arguments.time_limit
@@ -161,10 +162,10 @@ class PropertyOutput:
     def _record(self, index: int) -> Record:
         try:
             record = record_from(self._store.answered[index].values)
-            if answer_from(record) is None or record.seconds["total"] < 0:
+            if record.index != index or answer_from(record) is None or record.seconds["total"] < 0:
                 raise KeyError("instance")
             return record
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
+        except (TypeError, KeyError, ValueError) as error:
             raise StoreError(
                 f"{self._store.path} holds a record that this version does not know ({error}): "
                 "choose a new folder, or use the version that wrote it"

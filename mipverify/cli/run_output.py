@@ -109,8 +109,11 @@ class RunOutput:
         """The records of samples of this command that need not be asked again, by index."""
         found = self._store.answered
         try:
-            return {index: record_from(found[index].values) for index in self._planned if index in found}
-        except (TypeError, KeyError, AttributeError) as error:
+            known = {index: record_from(found[index].values) for index in self._planned if index in found}
+            if wrong := [index for index, record in known.items() if record.index != index]:
+                raise ValueError(f"that of sample {wrong[0]} is about sample {known[wrong[0]].index}")
+            return known
+        except (TypeError, KeyError, ValueError) as error:
             raise StoreError(
                 f"{self._store.path} holds a record that this version does not know ({error}): "
                 "choose a new folder, or use the version that wrote it"

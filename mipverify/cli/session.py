@@ -127,7 +127,7 @@ def _folder(arguments: SampleArguments) -> Path | None:
         if arguments.resume:
             raise QueryError("which run is to be resumed? Name its folder with --out")
         return None
-    folder = Path(arguments.out)
+    folder = parsing.folder(arguments.out, "--out")
     refuse_what_is_there(folder, resume=arguments.resume)
     return folder
 

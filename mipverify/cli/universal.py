@@ -90,7 +90,7 @@ def universal(arguments: UniversalArguments) -> None:
     eps = None if arguments.eps is None else parsing.radius(arguments.eps, "--eps")
     question = replace(arguments.question(), eps=eps, radius=parsing.reach(arguments.radius, "--radius"))
     options = replace(arguments.verify_options(), gap=arguments.gap)
-    folder = None if arguments.out is None else _new_folder(Path(arguments.out))
+    folder = None if arguments.out is None else _new_folder(parsing.folder(arguments.out, "--out"))
     from mipverify.cli.console import Terminal
     from mipverify.cli.samples import choose_samples
     from mipverify.cli.session import open_network

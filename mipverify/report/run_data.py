@@ -16,6 +16,7 @@ from mipverify.store.contradictions import NO_EVIDENCE
 from mipverify.store.reading import StoredRun, read_store
 from mipverify.store.schema import INPUTS
 
+LARGEST = 2**63  # of whole numbers, as tables hold them
 STATUSES = ("verified", "falsified", "unknown", "misclassified", "error")
 
 
@@ -207,7 +208,10 @@ def _summary(stored: StoredRun) -> dict[str, Any]:
 def _samples(run: Path, stored: StoredRun) -> Iterator[Sample]:
     for record in stored.records:
         try:
-            yield _sample(run, record.values)
+            sample = _sample(run, record.values)
+            if sample.index != record.index:
+                raise ValueError(f"it is about sample {sample.index}")
+            yield sample
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(
                 f"{run} holds something else than a record for sample {record.index} "
@@ -241,7 +245,7 @@ def _sample(run: Path, record: dict[str, Any]) -> Sample:
         stages={stage: value for stage, value in seconds.items() if stage != "total"},
         counterexample=None if found is None else _counterexample(run, found),
         certificate=_inside(run, record.get("certificate")),
-        holds_in_float32=record.get("holds_in_float32"),
+        holds_in_float32=_flag(record.get("holds_in_float32")),
         margin=_number(record.get("margin")),
         error=_text(record.get("error")),
         layers=_layers(record.get("profile")),
@@ -300,7 +304,14 @@ def _array(path: Path) -> NDArray[np.float32] | None:
 
 
 def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, (int, float)) else None
+    found = int(value) if isinstance(value, (int, float)) else None
+    if found is not None and abs(found) >= LARGEST:
+        raise ValueError(f"{found} is no count")
+    return found
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
 
 
 def _number(value: object) -> float | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mipverify.display.collection import Collection, collection_html
+from mipverify.errors import StoreError
 from mipverify.report.overview import question_text
 from mipverify.report.run_data import read_run
 from mipverify.results.records import DISTANCE_WORDS, counts, first_lines, record_frame, result_text
@@ -113,10 +114,18 @@ def open_run(path: str | Path) -> Run:
     """
     folder = Path(path)
     stored = read_store(folder)
+    question = question_text(read_run(folder))
+    try:
+        records = tuple(record_from(record.values) for record in stored.records)
+    except (TypeError, KeyError, ValueError) as error:
+        raise StoreError(
+            f"{folder} holds a record that this version does not know ({error}): "
+            "use the version that wrote it"
+        ) from error
     return Run(
         path=folder,
-        question=question_text(read_run(folder)),
+        question=question,
         manifest=stored.manifest,
-        records=tuple(record_from(record.values) for record in stored.records),
+        records=records,
         planned=len(stored.samples),
     )

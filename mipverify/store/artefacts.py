@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mipverify.store.failures import told
+
 AT_ONCE = 8  # files synchronised at the same time: a disk takes little longer for them than for one
 
 
@@ -31,10 +33,14 @@ class Artefacts:
         Args:
             name: where it will be, relative to the run.
             write: writes the file of the path that it is given.
+
+        Raises:
+            StoreError: it cannot be written.
         """
-        partial = _partial(self._run / name)
-        partial.parent.mkdir(exist_ok=True)
-        write(partial)
+        with told(self._run):
+            partial = _partial(self._run / name)
+            partial.parent.mkdir(exist_ok=True)
+            write(partial)
         self._waiting.append(name)
         return name
 

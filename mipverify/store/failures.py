@@ -20,21 +20,21 @@ def told(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.IntegrityError):
         raise  # a defect here, not there
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite names what it finds, whatever its bytes
         raise StoreError(_database_line(path, error)) from error
     except OSError as error:
         raise StoreError(_system_line(path, error)) from error
 
 
 def _system_line(path: Path, error: OSError) -> str:
-    reason = error.strerror or type(error).__name__
+    reason = error.strerror or str(error) or type(error).__name__
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{path} cannot be written: {reason}: {SPACE}"
     named = path if error.filename is None else error.filename
     return f"{named} cannot be used: {reason}: choose another folder, or make this one accessible"
 
 
-def _database_line(path: Path, error: sqlite3.Error) -> str:
+def _database_line(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> str:
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith("SQLITE_FULL"):
         return f"{path} cannot be written: {error}: {SPACE}"

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from mipverify.errors import StoreError
+from mipverify.store.failures import told
 from mipverify.store.schema import APPLICATION_ID, FILE, OLD_RECORDS, SCHEMA, UNIVERSAL
 
 TABLES = frozenset({"start", "setting", "sample", "record"})
@@ -19,13 +20,15 @@ LARGEST_VALUE = 1 << 26  # bytes of one text; a file of strangers may hold anyth
 
 def require_run(folder: Path) -> None:
     """Raise a StoreError that says what is there instead, unless `folder` holds a run."""
-    if (folder / FILE).is_file():
-        return
-    if not folder.exists():
+    with told(folder):
+        if (folder / FILE).is_file():
+            return
+        there, old, universal = (path.exists() for path in (folder, folder / OLD_RECORDS, folder / UNIVERSAL))
+    if not there:
         raise StoreError(f"no such run: {folder}: give the folder that --out named")
-    if (folder / OLD_RECORDS).exists():
+    if old:
         raise StoreError(old_format(folder))
-    if (folder / UNIVERSAL).exists():
+    if universal:
         raise StoreError(f"{folder} is the answer of `mipverify universal`, not a run over samples")
     raise StoreError(f"{folder} is not a run: it has no {FILE}; give the folder that --out named")
 
@@ -115,6 +118,8 @@ def check_identity(connection: sqlite3.Connection, named: Path) -> None:
     """Raise a StoreError unless this is the database of a run that this version can read."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (schema,) = connection.execute("PRAGMA user_version").fetchone()
+    if application == 0 and not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+        raise StoreError(f"{named} is empty: take a copy from a backup, or remove it to begin anew")
     if application != APPLICATION_ID:
         raise StoreError(f"{named} is not the file of a run: give the folder that --out named")
     if schema != SCHEMA:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +15,7 @@ from mipverify.errors import StoreError
 from mipverify.store.failures import told
 from mipverify.store.opening import open_to_read, require_run
 from mipverify.store.schema import FILE
+from mipverify.store.settings import MIXED
 
 
 @dataclass(frozen=True)
@@ -117,9 +120,9 @@ def read_store(folder: Path) -> StoredRun:
     with told(folder), open_to_read(folder) as connection:
         return StoredRun(
             folder,
-            _settings(connection, folder),
+            read_settings(connection, folder),
             _starts(connection, folder),
-            _samples(connection),
+            _samples(connection, folder),
             _records(connection, folder),
         )
 
@@ -132,12 +135,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """
     require_run(folder)
     with told(folder), open_to_read(folder) as connection:
-        return StoredRun(folder, {}, _starts(connection, folder), _samples(connection), ()).manifest
+        return StoredRun(folder, {}, _starts(connection, folder), _samples(connection, folder), ()).manifest
 
 
-def _settings(connection: sqlite3.Connection, folder: Path) -> dict[str, Any]:
+def read_settings(connection: sqlite3.Connection, folder: Path) -> dict[str, Any]:
+    """The settings of an open run; StoreError where they are not what a run writes."""
     rows = connection.execute("SELECT name, value FROM setting ORDER BY name")
-    return {str(name): _value(text, folder) for name, text in rows}
+    found = {str(name): _value(text, folder) for name, text in rows}
+    if not isinstance(found.get(MIXED, []), list):
+        raise StoreError(_strange(folder, f"a list is expected of {MIXED}"))
+    return found
 
 
 def _starts(connection: sqlite3.Connection, folder: Path) -> tuple[Start, ...]:
@@ -154,29 +161,56 @@ def _starts(connection: sqlite3.Connection, folder: Path) -> tuple[Start, ...]:
     )
 
 
-def _samples(connection: sqlite3.Connection) -> tuple[PlannedSample, ...]:
+def _samples(connection: sqlite3.Connection, folder: Path) -> tuple[PlannedSample, ...]:
     rows = connection.execute("SELECT key, idx, content FROM sample ORDER BY position")
-    return tuple(PlannedSample(str(key), int(index), str(content)) for key, index, content in rows)
+    with _plain(folder):
+        return tuple(PlannedSample(str(key), _index(index), str(content)) for key, index, content in rows)
 
 
 def _records(connection: sqlite3.Connection, folder: Path) -> tuple[StoredRecord, ...]:
     rows = connection.execute(
-        "SELECT record.key, record.idx, json, seconds, finished, final FROM record "
+        "SELECT record.key, record.idx, sample.idx, json, seconds, finished, final FROM record "
         "JOIN sample ON sample.key = record.key ORDER BY position"
     )
-    return tuple(
-        StoredRecord(str(key), int(index), _object(text, folder), float(seconds), str(finished), bool(final))
-        for key, index, text, seconds, finished, final in rows
-    )
+    with _plain(folder):
+        return tuple(
+            StoredRecord(
+                str(key),
+                _index(index, planned),
+                _object(text, folder),
+                float(seconds),
+                str(finished),
+                bool(final),
+            )
+            for key, index, planned, text, seconds, finished, final in rows
+        )
+
+
+@contextmanager
+def _plain(folder: Path) -> Iterator[None]:
+    """Values of other types than those that a run writes, which SQLite keeps in any column, are no run's."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise StoreError(_strange(folder, str(error))) from error
+
+
+def _index(value: object, planned: object | None = None) -> int:
+    """The index of a sample, and of its record."""
+    if not isinstance(value, int) or value < 0 or planned not in (None, value):
+        raise ValueError(f"{value!r:.40} is no index of a sample that is asked about")
+    return value
 
 
 def _object(text: object, folder: Path) -> dict[str, Any]:
     value = _value(text, folder)
     if not isinstance(value, dict):
-        raise StoreError(
-            f"{folder / FILE} holds an entry that is not what a run writes: an object is expected"
-        )
+        raise StoreError(_strange(folder, "an object is expected"))
     return value
+
+
+def _strange(folder: Path, why: str) -> str:
+    return f"{folder / FILE} holds an entry that is not what a run writes ({why}): was it changed?"
 
 
 def _value(text: object, folder: Path) -> Any:

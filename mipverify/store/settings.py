@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 Settings = Mapping[str, object]
 
+QUERY = "query"  # a setting: the command that asks
 MIXED = "mixed"  # a setting: the names of those in which merged runs differed
 HEAD, TAIL = 16, 20  # characters of a long value in a message
 
@@ -18,8 +19,9 @@ def differences(old: Settings, new: Settings) -> dict[str, tuple[object, object]
 
 
 def told_differences(found: Mapping[str, tuple[object, object]]) -> str:
-    """The same on one line: `eps 0.1 -> 0.2, time_limit 120.0 -> 60.0`."""
-    return ", ".join(f"{name} {_text(old)} -> {_text(new)}" for name, (old, new) in found.items())
+    """The same on one line: `eps 0.1 -> 0.2, time_limit 120.0 -> 60.0`; what was asked says all else."""
+    named = {QUERY: found[QUERY]} if QUERY in found else found
+    return ", ".join(f"{name} {_text(old)} -> {_text(new)}" for name, (old, new) in named.items())
 
 
 def as_stored(settings: Settings) -> dict[str, object]:

@@ -16,7 +16,7 @@ from mipverify.store.artefacts import Artefacts, synchronise_folder
 from mipverify.store.failures import told
 from mipverify.store.lock import Lock
 from mipverify.store.opening import old_format, open_to_write
-from mipverify.store.reading import PlannedSample, StoredRecord, read_store
+from mipverify.store.reading import PlannedSample, StoredRecord, read_settings, read_store
 from mipverify.store.schema import (
     APPLICATION_ID,
     ARTEFACTS,
@@ -219,17 +219,20 @@ def _columns(one: Finished, now: str) -> tuple[str, int, str, float, str, int]:
 
 def files_of(record: Mapping[str, Any]) -> set[str]:
     """The files that a record names, relative to its run."""
-    found = (record.get("counterexample") or {}).get("file"), record.get("certificate")
+    witness = record.get("counterexample")
+    found = witness.get("file") if isinstance(witness, Mapping) else None, record.get("certificate")
     return {str(name) for name in found if name is not None}
 
 
 def refuse_what_is_there(folder: Path, *, resume: bool) -> None:
     """Raise a StoreError where a run cannot be begun, or go on, because of what a folder holds."""
-    if (folder / OLD_RECORDS).exists():
+    with told(folder):
+        old, universal, run = ((folder / name).exists() for name in (OLD_RECORDS, UNIVERSAL, FILE))
+    if old:
         raise StoreError(old_format(folder))
-    if (folder / UNIVERSAL).exists():
+    if universal:
         raise StoreError(f"{folder} already holds an answer of `mipverify universal`: choose a new folder")
-    if (folder / FILE).exists() and not resume:
+    if run and not resume:
         raise StoreError(
             f"{folder} already holds a run: give --resume to go on with it, choose a new folder or remove it"
         )
@@ -266,11 +269,10 @@ def _opened(folder: Path, settings: Settings) -> sqlite3.Connection:
     """The run, if it is whole and has these settings."""
     connection = open_to_write(folder / FILE)
     try:
-        rows = connection.execute("SELECT name, value FROM setting").fetchall()
-        stored = {str(name): json.loads(value) for name, value in rows}
+        stored = read_settings(connection, folder)
         if (mixed := stored.get(MIXED)) and MIXED not in settings:
             raise StoreError(
-                f"{folder} was merged from runs that differ in {', '.join(mixed)}: "
+                f"{folder} was merged from runs that differ in {', '.join(map(str, mixed))}: "
                 "resume one of these instead"
             )
         if found := differences(stored, settings):

@@ -15,6 +15,7 @@ from mipverify.problem.criterion import Criterion
 from mipverify.problem.norm import Norm
 from mipverify.problem.witness import Witness
 from mipverify.verify.certificate import Certificate, Evidence, Status
+from mipverify.verify.plain_values import require_fields
 from mipverify.verify.profile import LayerProfile, Profile
 
 
@@ -220,9 +221,13 @@ def record_from(values: Mapping[str, Any]) -> Record:
     Raises:
         TypeError: they are not those of a record.
         KeyError: likewise.
+        ValueError: likewise.
     """
     found, profile = values.get("counterexample"), values.get("profile")
     instance = values.get("instance")
+    for name in ("counterexample", "profile", "instance"):
+        if not isinstance(values.get(name), dict | None):
+            raise TypeError(f"{name} must be an object, got {values[name]!r:.40}")
     if found is not None:
         outputs = found.get("outputs")
         found = CounterexampleRecord(**found | {"outputs": None if outputs is None else tuple(outputs)})
@@ -231,7 +236,13 @@ def record_from(values: Mapping[str, Any]) -> Record:
         profile = Profile(**profile | {"layers": layers})
     if instance is not None:
         instance = InstanceRecord(**instance)
-    return Record(**{**values, "counterexample": found, "profile": profile, "instance": instance})
+    record = Record(**{**values, "counterexample": found, "profile": profile, "instance": instance})
+    require_fields(Record, record)
+    Status(record.status)
+    Evidence(record.evidence)
+    if "total" not in record.seconds:
+        raise KeyError("seconds.total")
+    return record
 
 
 def error_record(

@@ -134,6 +134,8 @@ def test_an_operator_without_exact_encoding_is_named(
         (["--eps", "0.1", "--input-shape", "1,9,9"], "shape"),
         (["--eps", "0.1", "--data", "no/such/file.npz"], "no/such/file.npz"),
         (["--eps", "0.1", "--data", "mnist0"], "mnist0"),
+        (["--eps", "0.1", "--out", ""], "--out"),
+        (["--eps", "0.1", "--out", "x" * 300], "too long"),
     ],
 )
 def test_options_that_make_no_sense(invoke: Invoke, options: list[str], named: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -118,6 +119,24 @@ def test_bad_uses_of_resume(invoke: Invoke, tmp_path: Path, one_run: Path) -> No
         result = invoke(*arguments)
         assert result.exit_code == 2, result.output
         assert words in result.stderr
+
+
+def test_the_run_of_another_command_is_told_in_a_word(invoke: Invoke, one_run: Path) -> None:
+    result = invoke("distance", MLP, "--out", one_run, "--resume")
+    assert result.exit_code == 2
+    assert "has other settings: query certify -> distance: repeat" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--resume", "--baseline"])
+def test_a_record_that_is_none_is_told(invoke: Invoke, tmp_path: Path, one_run: Path, option: str) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(one_run, out)
+    options = ("--out", out, "--resume") if option == "--resume" else ("--baseline", out)
+    for wrong in ({"lower_bound": "far"}, {"seconds": {}}, {"counterexample": 3}):
+        stored.change(out, 0, **wrong)
+        result = invoke(*ASK, "-n", "1", *options)
+        assert result.exit_code == 2, result.output
+        assert "holds a record that this version does not know" in result.stderr
 
 
 def test_errors_are_asked_again(invoke: Invoke, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def test_other_databases_and_folders_are_no_runs(tmp_path: Path, run: Path) -> N
         read_store(run)
     (run / FILE).write_bytes(b"")
     for attempt in (lambda: read_store(run), lambda: opened(run, resume=True)):
-        with pytest.raises(StoreError, match="is not the file of a run"):
+        with pytest.raises(StoreError, match=r"run\.sqlite is empty: take a copy from a backup"):
             attempt()
 
 
@@ -171,6 +172,52 @@ def test_entries_that_are_no_json_are_told(run: Path) -> None:
     connection.close()
     with pytest.raises(StoreError, match="not JSON"):
         read_store(run)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE record SET seconds = 'long'",
+        "UPDATE sample SET idx = idx + 100",
+        "UPDATE sample SET idx = -1 - idx",
+        "UPDATE record SET idx = 7 WHERE idx = 0",
+        "UPDATE setting SET value = '{' WHERE name = 'eps'",
+        "UPDATE setting SET name = 'mixed', value = '5' WHERE name = 'eps'",
+    ],
+)
+def test_entries_of_another_kind_are_told(run: Path, change: str) -> None:
+    with sqlite3.connect(run / FILE) as connection:
+        connection.execute(change)
+    connection.close()
+    for attempt in (lambda: read_store(run), lambda: opened(run, resume=True)):
+        with pytest.raises(StoreError, match=r"run\.sqlite holds an entry that is not"):
+            attempt()
+
+
+def test_a_table_of_a_name_that_is_no_text_is_told(run: Path) -> None:
+    damaged = (run / FILE).read_bytes().replace(b"CREATE TABLE setting", b"CREATE TAB\x94E setting")
+    (run / FILE).write_bytes(damaged)
+    for attempt in (lambda: read_store(run), lambda: opened(run, resume=True)):
+        with pytest.raises(StoreError, match="holds a damaged run"):
+            attempt()
+
+
+@pytest.mark.parametrize("name", ["witnesses", "certificates"])
+def test_a_file_where_artefacts_belong_is_told(tmp_path: Path, name: str) -> None:
+    store, samples = opened(tmp_path / "run")
+    store.commit([answer(store, samples[0])])
+    shutil.rmtree(tmp_path / "run" / name)
+    (tmp_path / "run" / name).write_text("mine")
+    with closing(store), pytest.raises(StoreError, match=f"{name} cannot be used: File exists"):
+        answer(store, samples[1])
+    assert [record.index for record in read_store(tmp_path / "run").records] == [0]
+
+
+def test_a_name_that_is_too_long_is_told(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 300)
+    for attempt in (lambda: read_store(long), lambda: opened(long), lambda: opened(long, resume=True)):
+        with pytest.raises(StoreError, match="File name too long: choose another folder"):
+            attempt()
 
 
 def full(*_: Any, **__: Any) -> None:
