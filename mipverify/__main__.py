@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mipverify.cli.main import main
+from mipverify.cli.entry import main
 
 if __name__ == "__main__":
     main()

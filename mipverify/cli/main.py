@@ -95,8 +95,3 @@ def program(
     ] = False,
 ) -> None:
     """Certified minimal distortions of ReLU networks, by bounds, attacks and mixed-integer programming."""
-
-
-def main() -> None:
-    """Entry point of the console script and of `python -m mipverify`."""
-    app(prog_name="mipverify")

@@ -69,21 +69,22 @@ class Cluster:
     def run(self, job: Job) -> Generator[News]:
         """What is found, as it is found (see `Executor.run`)."""
         self.limits.grace(job.options.time_limit)
-        try:
-            importlib.metadata.version("distributed")
-        except importlib.metadata.PackageNotFoundError:
-            raise QueryError("a cluster needs Dask: pip install 'mipverify[cluster]'") from None
+        _require_dask()
         device = "cuda" if job.options.device == "cuda" else "cpu"
         return self._run(job, Ledger(job, device))
 
     @contextmanager
-    def crew(self, duty: Duty, options: VerifyOptions) -> Iterator[Crew]:
+    def crew(self, duty: Duty, options: VerifyOptions, _tasks: int) -> Iterator[Crew]:
         """The workers of the scheduler, for tasks of a duty; what they run is ended with the block.
 
         Args:
             duty: what they are there for.
             options: how they do it.
+
+        Raises:
+            QueryError: there is no Dask, or no scheduler with workers that are of use.
         """
+        _require_dask()
         gpu = options.device == "cuda"
         with _connected(self.scheduler, options.threads, gpu=gpu) as client:
             _check(client, self.scheduler, gpu=gpu)
@@ -92,7 +93,7 @@ class Cluster:
 
     def _run(self, job: Job, ledger: Ledger) -> Generator[News]:
         duty = Queries(job.network, job.options, job.eps)
-        with self.crew(duty, job.options) as crew:
+        with self.crew(duty, job.options, len(ledger.todo)) as crew:
             yield from shared_out(ledger, crew)
 
 
@@ -244,6 +245,13 @@ def _answer(kit: Kit, key: str, task: bytes, count: int, time_limit: float) -> l
     return answer_here(
         kit, task, count, time_limit, lambda content: worker.log_event(kit.run, (key, content))
     )
+
+
+def _require_dask() -> None:
+    try:
+        importlib.metadata.version("distributed")
+    except importlib.metadata.PackageNotFoundError:
+        raise QueryError("a cluster needs Dask: pip install 'mipverify[cluster]'") from None
 
 
 def _versions() -> tuple[str, str]:

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mipverify.errors import QueryError
 from mipverify.runs.crew import ProcessCrew, setup_of
@@ -49,26 +49,28 @@ class Processes:
         return self._run(job, Ledger(job))
 
     @contextmanager
-    def crew(self, duty: Duty, options: VerifyOptions) -> Iterator[Crew]:
-        """So many workers, ended with the block.
+    def crew(self, duty: Duty, options: VerifyOptions, tasks: int) -> Iterator[Crew]:
+        """So many workers, but no more than tasks, ended with the block.
 
         Args:
             duty: what they are there for.
             options: how they do it; their threads are those of each worker.
+            tasks: number of these.
         """
         if self.limits.memory is not None and not MEASURABLE:
             LOGGER.warning("the memory limit is not kept: this system does not tell what processes occupy")
         cores, threads = available_cores(), options.threads
-        if self.workers * threads > cores:
-            LOGGER.warning("%d workers of %d threads each share %d cores", self.workers, threads, cores)
-        with closing(ProcessCrew(setup_of(duty, self.limits), threads, self.workers, self.limits)) as crew:
+        workers = min(self.workers, tasks)
+        if workers * threads > cores:
+            LOGGER.warning("%d workers of %d threads each share %d cores", workers, threads, cores)
+        with closing(ProcessCrew(setup_of(duty, self.limits), threads, workers, self.limits)) as crew:
             yield crew
 
     def _run(self, job: Job, ledger: Ledger) -> Generator[News]:
         if not ledger.todo:
             return
         duty = Queries(job.network, job.options, job.eps)
-        with replace(self, workers=min(self.workers, len(ledger.todo))).crew(duty, job.options) as crew:
+        with self.crew(duty, job.options, len(ledger.todo)) as crew:
             yield from shared_out(ledger, crew)
 
 

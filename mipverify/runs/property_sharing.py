@@ -22,8 +22,8 @@ LOGGER = logging.getLogger(__name__)
 class Employer(Protocol):
     """Who has a crew, as `Processes` and `Cluster`."""
 
-    def crew(self, duty: Duty, options: VerifyOptions) -> AbstractContextManager[Crew]:
-        """Workers for the tasks of a duty, ended with the block."""
+    def crew(self, duty: Duty, options: VerifyOptions, tasks: int, /) -> AbstractContextManager[Crew]:
+        """Workers for so many tasks of a duty, ended with the block."""
         ...
 
 
@@ -55,7 +55,7 @@ def answered_by(
         QueryError: the workers refuse the options.
         MipverifyError: there are none.
     """
-    with employer.crew(duty, duty.options) as crew:
+    with employer.crew(duty, duty.options, len(asked)) as crew:
         sharing = _Sharing(asked, crew)
         while sharing.unanswered:
             sharing.hand_out()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,16 +26,37 @@ class Lock:
     def __init__(self, path: Path, run: Path) -> None:
         self._path = path
         self._file: BinaryIO = path.open("ab")
-        if not _taken(self._file):
-            self._file.close()
-            raise StoreError(
-                f"{run} is being written by another process: wait until it has ended, "
-                "or choose another folder"
-            )
+        while True:
+            if not _taken(self._file):
+                self._file.close()
+                raise StoreError(
+                    f"{run} is being written by another process: wait until it has ended, "
+                    "or choose another folder"
+                )
+            if _same(self._file, path):
+                return
+            self._file.close()  # who held it has removed it: others would lock another file
+            self._file = path.open("ab")
 
     def release(self) -> None:
         """Let others have the run."""
         self._file.close()
+
+    def remove(self) -> None:
+        """The same, for a run that is removed with its lock."""
+        with suppress(OSError):  # some systems remove no file that is open
+            self._path.unlink()
+        self._file.close()
+        if sys.platform == "win32":
+            self._path.unlink(missing_ok=True)
+
+
+def _same(file: BinaryIO, path: Path) -> bool:
+    """Whether the file that is open is the one of this name."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 if sys.platform == "win32":

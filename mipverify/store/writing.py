@@ -173,27 +173,35 @@ class RunStore:
 
     def discard(self) -> None:
         """Close; remove a run that was begun by this command and has no answer."""
-        self.close()
         if self.resumed or self._known:
+            self.close()
             return
-        with suppress(OSError):  # not empty: something else lives there
-            for name in (FILE, f"{FILE}-wal", f"{FILE}-shm", LOCK):
-                (self.path / name).unlink(missing_ok=True)
-            for name in ARTEFACTS:
-                if (self.path / name).is_dir():
-                    (self.path / name).rmdir()
-            if not self._existed:
+        try:
+            self._close_file()
+            with suppress(OSError):
+                for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
+                    (self.path / name).unlink(missing_ok=True)
+        finally:
+            self._lock.remove()  # not before: another process would begin a run, and lose it
+        for name in ARTEFACTS:
+            with suppress(OSError):  # not there, or not empty: something else lives there
+                (self.path / name).rmdir()
+        if not self._existed:
+            with suppress(OSError):
                 self.path.rmdir()
 
     def close(self) -> None:
         """Leave one file without a log, which can be read in a folder that nobody may write."""
         try:
-            with suppress(sqlite3.Error):  # someone reads it, or the disk is full: the log stays, and is read
-                self._connection.execute("PRAGMA busy_timeout = 200")
-                self._connection.execute("PRAGMA journal_mode = DELETE").fetchone()
-            self._connection.close()
+            self._close_file()
         finally:
             self._lock.release()
+
+    def _close_file(self) -> None:
+        with suppress(sqlite3.Error):  # someone reads it, or the disk is full: the log stays, and is read
+            self._connection.execute("PRAGMA busy_timeout = 200")
+            self._connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+        self._connection.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -1,11 +1,35 @@
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from mipverify.cli.interrupts import held_back
+from tests.cli.conftest import ROOT
+
+INTERRUPTED = """
+import atexit, signal
+from mipverify.cli import entry, main
+main.app = lambda **_: signal.raise_signal(signal.SIGINT)
+atexit.register(signal.raise_signal, signal.SIGINT)
+entry.main()
+"""
+
+
+def test_an_interrupt_outside_of_any_command_is_a_word_and_a_code_whatever_follows() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
 def test_an_interrupt_waits_for_the_end_of_the_block() -> None:

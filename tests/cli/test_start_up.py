@@ -13,7 +13,7 @@ HEAVY = ("numpy", "scipy", "torch", "onnx", "onnxruntime", "highspy", "pulp", "p
 
 LOADED = """
 import sys
-from mipverify.cli.main import main
+from mipverify.cli.entry import main
 try:
     main()
 except SystemExit as stop:

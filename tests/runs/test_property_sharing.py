@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import logging
 import os
 import shutil
@@ -68,7 +69,7 @@ class Scripted:
         self._saying: deque[tuple[int, deque[Heard]]] = deque()
         self.given: list[AskedProperty] = []
 
-    def crew(self, _duty: Duty, _options: VerifyOptions) -> AbstractContextManager[Crew]:
+    def crew(self, _duty: Duty, _options: VerifyOptions, _tasks: int) -> AbstractContextManager[Crew]:
         return nullcontext(self)
 
     @property
@@ -207,3 +208,19 @@ def test_leaving_it_ends_the_workers(home: Path) -> None:
     assert len(children(os.getpid())) == 2
     found.close()
     assert children(os.getpid()) == []
+
+
+def test_there_are_no_more_workers_than_properties(home: Path) -> None:
+    found = answered_by(Processes(8), asked(home, "p0", "hang"), PlantedProperties(OPTIONS))
+    next(found)
+    assert len(children(os.getpid())) == 2
+    found.close()
+
+
+def test_a_cluster_for_properties_needs_dask(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    with pytest.raises(QueryError, match=r"pip install 'mipverify\[cluster\]'"):
+        list(answered_by(Cluster("local"), asked(home, "p0"), Properties(OPTIONS)))

@@ -10,12 +10,12 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
 from mipverify.errors import StoreError
-from mipverify.store import artefacts, opening
+from mipverify.store import artefacts, lock, opening
 from mipverify.store.reading import read_store
 from mipverify.store.writing import RunStore
 from tests.cli.conftest import ROOT
@@ -107,6 +107,43 @@ def test_one_process_at_a_time_writes_a_run(run: Path, resume: bool) -> None:
     assert len(read_store(run).records) == 2  # others may read
     first.close()
     RunStore(run, SETTINGS, resume=True).close()
+
+
+def test_a_lock_that_was_removed_with_its_run_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, tries = tmp_path / "run.lock", []
+
+    def taken(file: BinaryIO) -> bool:
+        if not tries:  # who has discarded the run in between
+            path.unlink()
+        tries.append(file)
+        return take(file)
+
+    take = lock._taken
+    monkeypatch.setattr(lock, "_taken", taken)
+    first = lock.Lock(path, tmp_path)
+    assert len(tries) == 2
+    with pytest.raises(StoreError, match="by another process"):
+        lock.Lock(path, tmp_path)
+    first.release()
+
+
+def test_a_run_is_removed_before_others_may_begin_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[list[str]] = []
+    remove = lock.Lock.remove
+
+    def removed(held: lock.Lock) -> None:
+        left.append(sorted(path.name for path in (tmp_path / "run").iterdir()))
+        remove(held)
+
+    monkeypatch.setattr(lock.Lock, "remove", removed)
+    store, _ = opened(tmp_path / "run")
+    store.discard()
+    assert left == [["run.lock"]]
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_from_before_the_store_is_named(tmp_path: Path) -> None:
