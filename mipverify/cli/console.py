@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
+
+from mipverify.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,8 +39,16 @@ class Terminal:
     def result(self, text: str, style: str | None = None) -> None:
         """One line of results, on stdout, at once."""
         with nullcontext() if self._watch is None or not self.out.is_terminal else self._watch.aside():
-            self._write(self.out, text, style)
-            sys.stdout.flush()
+            try:
+                self._write(self.out, text, style)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no second try at exit
+                raise InputError(
+                    f"stdout cannot be written: {error.strerror}: send it elsewhere; what --out keeps is kept"
+                ) from error
 
     def note(self, text: str) -> None:
         """One line for the reader, on stderr, unless quiet."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from contextlib import suppress
 
 INTERRUPTED = 130  # as `ExitCode` has it, whose module is not imported yet
 
 
 def main() -> None:
     """Entry point of the console script and of `python -m mipverify`."""
+    open_missing_streams()
     try:
         from mipverify.cli.main import app
 
@@ -20,6 +23,17 @@ def main() -> None:
         raise SystemExit(INTERRUPTED) from None
     finally:
         leave_in_peace()
+
+
+def open_missing_streams() -> None:
+    """Let what was closed before the start be nowhere, rather than the next file that is opened."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            with suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+                setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
 
 
 def leave_in_peace() -> None:

@@ -151,7 +151,9 @@ def _change(index: int, samples: tuple[Sample | None, ...], comparable: Sequence
 
 
 def _claim(sample: Sample) -> Claim:
-    return Claim(sample.label, sample.status, sample.evidence, sample.lower, sample.upper)
+    return Claim(
+        sample.label, sample.status, sample.evidence, sample.lower, sample.upper, whole=sample.norm == "l0"
+    )
 
 
 def _moved(one: Sample, other: Sample) -> bool:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 NO_EVIDENCE = "none"  # stands behind a lower bound that claims nothing
+SOLVER_CLAIM = "solver claim"  # the word of a solver, which satisfies its constraints up to a tolerance
+SOLVER_TOLERANCE = 1e-4  # relative, of distances
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Claim:
         status, evidence: as in the record.
         lower: no unsafe point has a distance <= lower, if there is evidence for it.
         upper: distance of a counterexample; infinite without one.
+        whole: whether distances are whole numbers, which no tolerance makes others.
     """
 
     label: int | None
@@ -25,12 +28,20 @@ class Claim:
     evidence: str
     lower: float
     upper: float
+    whole: bool = False
 
     @property
     def proven(self) -> float:
-        """No unsafe point, and no other class, has a distance <= this; below 0 where nothing is claimed."""
-        nothing = self.evidence == NO_EVIDENCE or self.status == "misclassified"
-        return -math.inf if nothing else self.lower
+        """No unsafe point, and no other class, has a distance <= this; below 0 where nothing is claimed.
+
+        What a solver claims says so up to its tolerance alone: a counterexample nearer by a hair refutes none
+        of it. Bounds that are proven hold as they stand.
+        """
+        if self.evidence == NO_EVIDENCE or self.status == "misclassified":
+            return -math.inf
+        if self.evidence == SOLVER_CLAIM and not self.whole:
+            return self.lower * (1 - SOLVER_TOLERANCE)
+        return self.lower
 
     @property
     def refuted(self) -> float:

@@ -143,6 +143,7 @@ def _claim(run: StoredRun, record: StoredRecord) -> Claim:
         evidence=str(values.get("evidence", NO_EVIDENCE)),
         lower=_bound(run, record, "lower_bound", 0.0),
         upper=_bound(run, record, "upper_bound", math.inf),
+        whole=values.get("norm") == "l0",
     )
 
 

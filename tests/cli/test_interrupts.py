@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from mipverify.cli.interrupts import held_back
-from tests.cli.conftest import ROOT
+from tests import stored
+from tests.cli.conftest import MLP, ROOT
 
 INTERRUPTED = """
 import atexit, signal
@@ -70,3 +73,46 @@ def test_other_threads_run_the_block_as_it_is() -> None:
     thread.start()
     thread.join()
     assert done == [True]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell of Unix")
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_are_nowhere(closed: str) -> None:
+    command = f"{shlex.quote(sys.executable)} -m mipverify inspect {shlex.quote(MLP)} {closed}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, check=False, cwd=ROOT, env=environment
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_output_that_cannot_be_written_is_an_error_of_one_line(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "mipverify",
+                "certify",
+                MLP,
+                "--eps",
+                "0.01",
+                "-n",
+                "1",
+                "--out",
+                str(out),
+            ],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("error: stdout cannot be written: No space left on device") == 1
+    assert "Traceback" not in done.stderr
+    assert len(stored.records(out)) == 1

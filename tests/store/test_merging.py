@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mipverify.errors import SoundnessError, StoreError
+from mipverify.store.contradictions import Claim, contradict
 from mipverify.store.merging import merge
 from mipverify.store.reading import StoredRun, read_store
 from tests.store.conftest import answer, files, opened
@@ -198,6 +199,34 @@ def test_a_sample_that_is_misclassified_has_no_proof(
             assert not (tmp_path / "merged").exists()
         else:
             shutil.rmtree(merged(tmp_path, *runs).path)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "norm", "nearer", "against"),
+    [
+        ("solver claim", "linf", 0.0, False),
+        ("solver claim", "linf", 9e-5, False),
+        ("solver claim", "linf", 2e-4, True),
+        ("solver claim", "l0", 0.0, True),
+        ("bound propagation", "linf", -1e-12, False),
+        ("bound propagation", "linf", 0.0, True),
+        ("checked proof", "l2", 1e-12, True),
+    ],
+)
+def test_a_solver_is_taken_at_its_word_up_to_its_tolerance(
+    evidence: str, norm: str, nearer: float, against: bool
+) -> None:
+    proven = Claim(3, "verified", evidence, 2.0, math.inf, whole=norm == "l0")
+    refuted = Claim(3, "falsified", "none", 0.0, 2.0 * (1 - nearer), whole=norm == "l0")
+    assert contradict([proven, refuted]) == contradict([refuted, proven]) == against
+
+
+def test_a_claim_that_is_false_by_a_hair_is_merged(tmp_path: Path) -> None:
+    one = written(tmp_path / "one", {0: verified() | {"evidence": "solver claim", "norm": "linf"}})
+    bound = verified()["lower_bound"]
+    other = written(tmp_path / "other", {0: falsified() | {"upper_bound": bound * (1 - 5e-5)}})
+    [record] = merged(tmp_path, one, other).records
+    assert record.values["status"] == "falsified"
 
 
 @pytest.mark.parametrize("name", ["lower_bound", "upper_bound"])
