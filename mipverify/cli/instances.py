@@ -15,6 +15,7 @@ COLUMNS = {
     "limit": ("timeout_s", "timeout", "time_limit", "limit"),
     "expected": ("expected", "verdict", "result"),
 }
+MOST_SECONDS = 1e9  # thirty years: timers know no more
 SETTLED = ("sat", "unsat")
 UNSETTLED = ("", "unknown", "timeout", "error")
 
@@ -50,13 +51,13 @@ def read_instances(path: Path) -> list[Instance]:
             rows = [(line, row) for line, row in enumerate(csv.reader(stream), start=1) if any(row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read the instances {path}: {error}") from error
-    if not rows:
-        raise DataError(f"{path} holds no instance: each line names a network, a property and a limit")
-    places = _places([cell.strip().lower() for cell in rows[0][1]])
+    places = _places([cell.strip().lower() for cell in rows[0][1]]) if rows else None
     if places is None:
         places = {"network": 0, "property": 1, "limit": 2}
     else:
         rows = rows[1:]
+    if not rows:
+        raise DataError(f"{path} holds no instance: each line names a network, a property and a limit")
     return [_instance(path, line, row, places) for line, row in rows]
 
 
@@ -77,9 +78,15 @@ def _instance(path: Path, line: int, row: Sequence[str], places: dict[str, int])
     expected = cells.get("expected", "").lower()
     if expected not in SETTLED + UNSETTLED:
         raise DataError(f"{path}:{line}: expected must be sat, unsat or empty, got {expected!r}")
+    try:
+        network, wanted = (found_file(path.parent / cells[name]) for name in ("network", "property"))
+    except (OSError, ValueError) as error:  # too long, or with what no name may have
+        raise DataError(f"{path}:{line}: a name is none that a file can have: {error!s:.60}") from error
+    if "\0" in cells["network"] + cells["property"]:
+        raise DataError(f"{path}:{line}: a name is none that a file can have: it holds a null")
     return Instance(
-        found_file(path.parent / cells["network"]),
-        found_file(path.parent / cells["property"]),
+        network,
+        wanted,
         cells["network"],
         cells["property"],
         _limit(path, line, cells.get("limit", "")),
@@ -94,8 +101,8 @@ def _limit(path: Path, line: int, text: str) -> float | None:
         limit = float(text)
     except ValueError:
         limit = -1.0
-    if not 0 < limit < float("inf"):
-        raise DataError(f"{path}:{line}: the limit must be a positive number of seconds, got {text!r}")
+    if not 0 < limit <= MOST_SECONDS:
+        raise DataError(f"{path}:{line}: the limit must be a positive number of seconds, got {text!r:.60}")
     return limit
 
 

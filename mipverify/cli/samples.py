@@ -121,6 +121,8 @@ def _labels(
     terminal: Terminal,
 ) -> NDArray[np.int64]:
     if arguments.label is not None:
+        if abs(arguments.label) > np.iinfo(np.int64).max:
+            raise QueryError(f"--label must be a class of the network, got {arguments.label}")
         return np.full(len(indices), arguments.label, dtype=np.int64)
     if dataset.labels is not None:
         return dataset.labels[list(indices)]

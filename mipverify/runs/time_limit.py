@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 AGAIN_SECONDS = 0.01
+LONGEST_SECONDS = 1e9  # thirty years: timers know no more
 
 
 class TimeIsUp(KeyboardInterrupt):
@@ -50,7 +51,7 @@ def interrupted_after(seconds: float) -> Iterator[Alarm]:
 
     tell, sys.unraisablehook = sys.unraisablehook, swallowed
     previous = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    signal.setitimer(signal.ITIMER_REAL, min(max(seconds, 1e-3), LONGEST_SECONDS))
     try:
         yield alarm
     finally:

@@ -119,6 +119,7 @@ def test_an_operator_without_exact_encoding_is_named(
         (["--eps", "0.1", "--index", "5-2"], "--index"),
         (["--eps", "0.1", "--label", "10"], "10"),
         (["--eps", "0.1", "--label", "-1"], "-1"),
+        (["--eps", "0.1", "--label", "9" * 30], "--label"),
         (["--eps", "0.1", "--targets", "10"], "10"),
         (["--eps", "0.1", "--targets", ""], "--targets"),
         (["--eps", "0.1", "--index", "0", "--label", "3", "--targets", "3"], "3"),

@@ -405,3 +405,23 @@ def test_the_page_opens(invoke: Invoke, whole: Path, tmp_path: Path) -> None:
         shown = browser.value("document.querySelector('#samples tbody').innerText")
     assert "p3.vnnlib" in shown
     assert "unsat" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("onnx,vnnlib\n", "holds no instance"),
+        ("net.onnx,p\0.vnnlib,5\n", "a name is none that a file can have"),
+        (f"net.onnx,{'x' * 300},5\n", "a name is none that a file can have"),
+        ("net.onnx,p0.vnnlib,1e308\n", "the limit must be a positive number of seconds"),
+    ],
+)
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_tables_that_cannot_be_used_are_told(
+    invoke: Invoke, table: Path, tmp_path: Path, text: str, told: str, workers: str
+) -> None:
+    table.write_text(text)
+    result = invoke("vnnlib", "--instances", table, "--workers", workers, "--out", tmp_path / "run")
+    assert result.exit_code == 2, result.output
+    assert told in result.stderr
+    assert not (tmp_path / "run").exists()
