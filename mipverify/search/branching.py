@@ -15,8 +15,9 @@ def children(bounds: NodeBounds, parents: Nodes) -> Nodes:
     """Two children a parent, split at the choice whose children have the best bounds by a quick look."""
     tried = parents.choices.shape[1]
     valid = parents.choices >= 0
+    coefficients = bounds.coefficients(parents)
     options = [
-        _split(parents, torch.where(valid[:, k], parents.choices[:, k], parents.choices[:, 0]))
+        _split(parents, torch.where(valid[:, k], parents.choices[:, k], parents.choices[:, 0]), coefficients)
         for k in range(tried)
     ]
     if bool(valid[:, 1:].any()):
@@ -29,14 +30,20 @@ def children(bounds: NodeBounds, parents: Nodes) -> Nodes:
         best = torch.zeros_like(parents.target)
     chosen = parents.choices.gather(1, best[:, None]).squeeze(1)
     chosen = torch.where(chosen >= 0, chosen, parents.choices[:, 0])
-    return join(list(_split(parents, chosen)))
+    return join(list(_split(parents, chosen, coefficients)))
 
 
-def _split(parents: Nodes, neuron: Tensor) -> tuple[Nodes, Nodes]:
-    """The children of the parents with h >= 0, then with h <= 0, imposed at their neuron."""
+def _split(parents: Nodes, neuron: Tensor, coefficients: Tensor) -> tuple[Nodes, Nodes]:
+    """The children of the parents with h >= 0, then with h <= 0, imposed at their neuron.
+
+    Where the parent's form goes over the line below, c s h, the multiplier turns what the phase makes of it, c h
+    or 0, into the same: so the child begins at its parent's bound.
+    """
+    at = torch.arange(len(parents), device=neuron.device), neuron
+    coefficient, slope = coefficients[at].clamp(min=0), parents.slopes[at]
     children = []
-    for phase in (1, -1):
-        phases = parents.phases.clone()
-        phases[torch.arange(len(parents), device=neuron.device), neuron] = phase
-        children.append(replace(parents, phases=phases))
+    for phase, multiplier in ((1, coefficient * (1 - slope)), (-1, coefficient * slope)):
+        phases, multipliers = parents.phases.clone(), parents.multipliers.clone()
+        phases[at], multipliers[at] = phase, multiplier
+        children.append(replace(parents, phases=phases, multipliers=multipliers))
     return children[0], children[1]

@@ -141,6 +141,11 @@ class NodeBounds:
         with torch.no_grad():
             return self._pass(nodes)[0]
 
+    def coefficients(self, nodes: Nodes) -> Tensor:
+        """With which open neurons' values enter the nodes' forms, no claim, [nodes, open neurons]."""
+        with torch.no_grad():
+            return self._coefficients(nodes, self._pass(nodes)[1])
+
     def improve(self, nodes: Nodes, options: NodeOptions) -> tuple[Nodes, Attained]:
         """Nodes with better multipliers of all kinds and bounds; and what is true at their minima."""
         columns = {"slopes": 1.0, "multipliers": float("inf"), "weights": 1.0}
@@ -282,12 +287,7 @@ class NodeBounds:
         of Bunel et al. (2020), only breaks ties: by itself it needs many times more nodes.
         """
         held, slopes = self.open_fast, nodes.slopes
-        parts = [descent.unstable_parts.get(position) for position in held.positions]
-        columns = [
-            part if part is not None else slopes.new_zeros(len(nodes), len(neurons))
-            for part, neurons in zip(parts, held.neurons, strict=True)
-        ]
-        coefficient, pre = torch.cat(columns, dim=1), self._pre_activations(values)
+        coefficient, pre = self._coefficients(nodes, descent), self._pre_activations(values)
         line = torch.where(coefficient > 0, slopes * pre, self._above(nodes, pre, values))
         loss = coefficient * (pre.clamp(min=0) - line)
         largest_below = torch.maximum(slopes * -held.low, (1 - slopes) * held.up)
@@ -297,6 +297,15 @@ class NodeBounds:
         order = order.masked_fill(scores < 0, -1)
         missing = CHOICES - order.shape[1]
         return torch.nn.functional.pad(order, (0, missing), value=-1) if missing else order
+
+    def _coefficients(self, nodes: Nodes, descent: BackwardPass) -> Tensor:
+        held = self.open_fast
+        parts = [descent.unstable_parts.get(position) for position in held.positions]
+        columns = [
+            part if part is not None else nodes.slopes.new_zeros(len(nodes), len(neurons))
+            for part, neurons in zip(parts, held.neurons, strict=True)
+        ]
+        return torch.cat(columns, dim=1)
 
     def _above(self, nodes: Nodes, pre: Tensor, values: Sequence[Tensor]) -> Tensor:
         """Chords and planes above the open neurons at the values of the network, [nodes, open]."""
