@@ -29,6 +29,7 @@ from mipverify.search.targets import Targets
 
 CHOICES = 4  # neurons looked at before one is split
 HOPEFUL = 0.2  # gain of the last stretch, as a share of what is missing, for which a node gets another
+BELOW = 1e-4  # factor on the score of neurons that come last
 TIE_BREAK = 0.01  # share of the largest possible loss in a neuron's score
 
 
@@ -42,12 +43,14 @@ class NodeOptions:
         decay: factor on the step size after each step.
         stretch: steps between looks at which nodes that are closed, or whose last gain is less than `HOPEFUL`
             of what they miss, are let go; None for no such looks.
+        gentle: whether the first steps are small ones, see `ProjectedAdam`.
     """
 
     steps: int = 5
     rate: float = 0.2
     decay: float = 0.9
     stretch: int | None = None
+    gentle: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,7 @@ class NodeBounds:
         targets: what is bounded, in float64.
         planes: found for the targets on the same bounds, or None to go without.
         position: node whose value the targets speak of, by default the output.
+        above_first: whether neurons are split first whose relaxation from above the form goes over.
     """
 
     def __init__(
@@ -94,12 +98,14 @@ class NodeBounds:
         planes: TargetPlanes | None = None,
         *,
         position: int | None = None,
+        above_first: bool = False,
     ) -> None:
         self.exact = exact
         self.fast = in_precision(exact, single)
         self.output = single.graph.output if position is None else position
         self.open_exact = open_neurons(exact, below=self.output)
         self.open_fast = self.open_exact.to(single.dtype)
+        self.above_first = above_first
         self.targets = targets
         self.fast_targets = targets.to(single.dtype)
         self.planes = no_planes(targets.constants) if planes is None else planes
@@ -157,7 +163,9 @@ class NodeBounds:
         variables = [held.clone().requires_grad_(True) for held in best]
         best = [held.clone() for held in best]
         record = nodes.bound.new_full((len(nodes),), -float("inf"))
-        ascent = ProjectedAdam(variables, rate=options.rate, decay=options.decay, limits=limits)
+        ascent = ProjectedAdam(
+            variables, rate=options.rate, decay=options.decay, limits=limits, gentle=options.gentle
+        )
         moving, rows, before = nodes, torch.arange(len(nodes), device=record.device), record
         total = torch.zeros_like(self.fast.region.lower).repeat(len(nodes), 1)
         count = torch.zeros_like(record)
@@ -285,6 +293,9 @@ class NodeBounds:
         That is the loss at the point where the bound is attained on the mean, relu(h) against the line that
         stands for it, h being the true pre-activation there. The largest loss over all points, in the manner
         of Bunel et al. (2020), only breaks ties: by itself it needs many times more nodes.
+
+        Where slopes are good, a split of a neuron that enters with a positive coefficient gains next to
+        nothing: its slope is the phase of one of the children already.
         """
         held, slopes = self.open_fast, nodes.slopes
         coefficient, pre = self._coefficients(nodes, descent), self._pre_activations(values)
@@ -292,7 +303,10 @@ class NodeBounds:
         loss = coefficient * (pre.clamp(min=0) - line)
         largest_below = torch.maximum(slopes * -held.low, (1 - slopes) * held.up)
         largest = coefficient.abs() * torch.where(coefficient > 0, largest_below, held.offset)
-        score = (loss + TIE_BREAK * largest).masked_fill(nodes.phases != 0, -1.0)
+        score = loss + TIE_BREAK * largest
+        if self.above_first:
+            score = torch.where(coefficient > 0, BELOW * score, score)
+        score = score.masked_fill(nodes.phases != 0, -1.0)
         scores, order = score.topk(min(CHOICES, self.count), dim=1)
         order = order.masked_fill(scores < 0, -1)
         missing = CHOICES - order.shape[1]

@@ -39,13 +39,15 @@ PROGRAM_SIZE = 300  # unstable neurons up to which a program is worth its time b
 MANY = 500
 MANY_PLANES = PlaneOptions(steps=(20, 200), decay=0.985, patience=200, negligible=0.0)
 MANY_SEARCH = SearchOptions(
-    node=NodeOptions(steps=20, rate=0.02, decay=0.95),
-    finish=NodeOptions(steps=60, rate=0.02, decay=0.97),
+    node=NodeOptions(steps=20, rate=0.02, decay=0.97, gentle=True),
+    finish=NodeOptions(steps=60, rate=0.02, decay=0.97, gentle=True),
     almost=0.05,
 )
 # A distance is better asked about at another radius than with splits that gain nothing.
 DISTANCE_SEARCH = replace(
-    MANY_SEARCH, finish=NodeOptions(steps=150, rate=0.02, decay=0.98, stretch=30), patience=24
+    MANY_SEARCH,
+    finish=NodeOptions(steps=150, rate=0.02, decay=0.98, stretch=30, gentle=True),
+    patience=24,
 )
 # So does every node where all planes go over the input, whose box is exact, and that many numbers tell them.
 FLAT_NUMBERS = 1 << 13
@@ -228,7 +230,8 @@ class SearchStage:
         """Bounds of the nodes for the open targets."""
         unsafe = [self.problem.query.unsafe[k] for k in self.problem.polytopes]
         targets = targets_of(self.engine.exact, unsafe)
-        return NodeBounds(self.problem.state, self.engine.single, targets, planes)
+        many = has_many_unstable(self.problem)
+        return NodeBounds(self.problem.state, self.engine.single, targets, planes, above_first=many)
 
     def accept(self, points: Float64Array) -> bool:
         """Replay the points that look unsafe; a witness goes to the case."""

@@ -22,6 +22,7 @@ from mipverify.graph.operators import Float64Array
 from mipverify.problem.norm import Norm
 from mipverify.problem.query import misclassification
 from mipverify.problem.region import Ball, Polytope
+from mipverify.search.branching import children
 from mipverify.search.node_bounds import CHOICES, NodeBounds, NodeOptions
 from mipverify.search.nodes import Frontier, Nodes, join
 from mipverify.search.phase_search import Phases, SearchOptions, search_phases
@@ -42,11 +43,12 @@ def bounded(
     return network, Propagator(network).run(regions, method=method).only(0)
 
 
-def node_bounds(graph: Graph, ball: Ball, label: int) -> NodeBounds:
+def node_bounds(graph: Graph, ball: Ball, label: int, *, above_first: bool = False) -> NodeBounds:
     _, state = bounded(graph, ball)
     unsafe = misclassification(graph.output_size, label)
     targets = targets_of(TorchNetwork(graph), unsafe)
-    return NodeBounds(state, TorchNetwork(graph, dtype=torch.float32), targets)
+    single = TorchNetwork(graph, dtype=torch.float32)
+    return NodeBounds(state, single, targets, above_first=above_first)
 
 
 def random_planes(rng: np.random.Generator, state: PropagationState, targets: int) -> TargetPlanes | None:
@@ -250,14 +252,14 @@ def test_leaves_over_l2_balls_are_closed_by_their_multipliers(seed: int) -> None
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), batch=st.sampled_from([1, 3, 64]))
-def test_search_agrees_with_enumeration(seed: int, batch: int) -> None:
+@given(seed=st.integers(0, 2**32 - 1), batch=st.sampled_from([1, 3, 64]), above_first=st.booleans())
+def test_search_agrees_with_enumeration(seed: int, batch: int, above_first: bool) -> None:
     rng = np.random.default_rng(seed)
     graph = random_graph(rng, kinds=("dense", "conv", "residual", "concat"), max_relus=6)
     ball = random_ball(rng, graph.input_size, Norm.LINF)
     label = int(rng.integers(graph.output_size))
     margin = worst(linear_regions(graph, ball), ball, misclassification(graph.output_size, label))
-    bounds = node_bounds(graph, ball, label)
+    bounds = node_bounds(graph, ball, label, above_first=above_first)
     complete, found, *counts = run(bounds, graph, ball, label, batch)
     assert run(bounds, graph, ball, label, batch, pauses=True) == (complete, found, *counts)
     if complete:
@@ -333,6 +335,37 @@ def test_programs_are_tried_sparingly_and_more_often_where_they_succeed() -> Non
     assert tries(in_vain, 7, -0.9) == 0  # not now: one split later
     assert tries(in_vain, 8, -0.1) == 0  # one more split will do
     assert tries(in_vain, 8, -1.0) == 12  # splits gain nothing
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), planes=st.booleans())
+def test_children_begin_at_their_parents_bound(seed: int, planes: bool) -> None:
+    """Where the form goes over the line below the neuron that is split; and only the split is imposed."""
+    rng = np.random.default_rng(seed)
+    graph = random_graph(rng, kinds=("dense", "conv", "residual"), max_relus=8)
+    ball = random_ball(rng, graph.input_size, Norm.LINF)
+    bounds = node_bounds(graph, ball, int(rng.integers(graph.output_size)), above_first=True)
+    if not bounds.count:
+        return
+    if planes:
+        drawn = random_planes(rng, bounds.exact, len(bounds.targets))
+        bounds = NodeBounds(bounds.exact, bounds.fast.network, bounds.targets, drawn, above_first=True)
+    options = NodeOptions(steps=int(rng.integers(12)), gentle=bool(rng.random() < 0.5))
+    parents, _ = bounds.improve(bounds.roots(torch.arange(len(bounds.targets))), options)
+    for _ in range(3):
+        coefficient = bounds.coefficients(parents)
+        below = (coefficient > 0) & (parents.phases == 0)
+        parents, coefficient = parents.take(below.any(1)), coefficient[below.any(1)]
+        if not len(parents):
+            return
+        picked = torch.where(parents.phases == 0, coefficient, -1.0).argmax(1)
+        choices = parents.choices.index_copy(1, torch.tensor([0]), picked[:, None])
+        new = children(bounds, replace(parents, choices=choices))
+        start, before = bounds.quick(new).reshape(2, -1), bounds.quick(parents)
+        assert bool((start >= before - 1e-4 * (1 + before.abs())).all())
+        assert bool((new.phases != 0).sum() == 2 * (parents.phases != 0).sum() + 2 * len(parents))
+        assert bool((new.multipliers >= 0).all())
+        parents, _ = bounds.improve(new, NodeOptions(steps=3))
 
 
 @settings(max_examples=30, deadline=None)
