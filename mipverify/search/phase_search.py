@@ -16,6 +16,7 @@ from mipverify.search.nodes import Frontier, Nodes
 from mipverify.search.phase_leaves import MOST_BYTES, PhaseLeaves
 from mipverify.search.subtrees import Phases, Settled, Subtrees
 
+SHRUNK = 0.7  # share of the most nodes ever open
 PROGRESS = 0.05  # of the worst bound towards 0 that ends a standstill
 
 
@@ -54,12 +55,21 @@ class PausedPhases:
         leaves: the nodes that were closed.
         scale: size of the worst root's bound.
         subtrees: what programs were told so far, if any are.
+        standing: whether the worst bound stood still, and the time was not over.
+        most: the largest number of nodes that were open at once.
     """
 
     frontier: Frontier
     leaves: PhaseLeaves
     scale: float
     subtrees: Subtrees | None = None
+    standing: bool = False
+    most: int = 0
+
+    @property
+    def shrinking(self) -> bool:
+        """Whether far fewer nodes are open than once were: most searches like that end soon."""
+        return len(self.frontier) <= SHRUNK * self.most
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +118,8 @@ def search_phases(
         paused: an earlier search of the same bounds, which goes on and must not be used again.
     """
     step, standstill = _Step(bounds, options, accept, leaf, subtrees), _Standstill(options.patience)
-    frontier, visited, found, late = Frontier(), 0, False, False
+    frontier, visited, most = Frontier(), 0, 0
+    found = late = standing = False
     if paused is None:
         roots = bounds.roots(torch.arange(len(bounds.targets), device=bounds.targets.rows.device))
         visited += len(roots)
@@ -117,8 +128,11 @@ def search_phases(
         step.begin(frontier)
     else:
         frontier, step.leaves, step.scale = paused.frontier, paused.leaves, paused.scale
+        most = paused.most
     while len(frontier) and not found:
-        late = out_of_time() or standstill.lasts(frontier, visited)
+        most = max(most, len(frontier))
+        standing = standstill.lasts(frontier, visited)
+        late = standing or out_of_time()
         if late or frontier.num_bytes > options.max_bytes or step.stuck:
             break
         parents = frontier.pop_worst(options.batch)
@@ -129,7 +143,9 @@ def search_phases(
         visited += len(new)
         found = step.settle(new, options.node, frontier)
     complete = not found and not len(frontier) and not step.stuck
-    rest = PausedPhases(frontier, step.leaves, step.scale, subtrees) if late and not step.stuck else None
+    rest = None
+    if late and not step.stuck:
+        rest = PausedPhases(frontier, step.leaves, step.scale, subtrees, standing, most)
     return SearchResult(complete, found, visited, len(frontier), frontier.worst, step.leaves, rest)
 
 

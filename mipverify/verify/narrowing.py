@@ -24,6 +24,7 @@ FIRST = 0.01  # below the witness, relative: where the first decision is, if the
 ENOUGH = 0.99  # share of the gap asked for that decisions leave open
 DROP = 0.0025  # below what was given up, relative: where the next decision is; twice that after each failure
 APART = 0.001  # relative width below which a radius is not worth another decision
+SHORTEST = 10.0  # seconds of a decision, if they are left: the first of them go into bounds
 SHORT = 0.01  # seconds left with which nothing is begun
 
 
@@ -34,8 +35,9 @@ class Narrowing:
     the first decision is at the radius that would close the gap, or a little below the witness; those that
     follow are a little below what was given up, and halfway to it after a success. After each one that was
     given up hops look for a closer witness, which may bring the radius that is wanted within reach, for less
-    and less of the time once they find none. When nothing between what is proven and what was given up is
-    worth a decision, paused searches go on.
+    and less of the time once they find none. Where they find none, a search that only lacked time goes on,
+    as long as it has far fewer open nodes than it once had. When nothing between what is proven and what
+    was given up is worth a decision, paused searches go on.
 
     Args:
         engine: the network and how to answer.
@@ -91,21 +93,37 @@ class Narrowing:
         if case.open and case.witness is not None and case.witness is not self.polished and worth:
             self.polished = polish(self.engine, case, problem, case.witness)
         if case.open and case.lower < radius and not case.reached(radius):
-            settle(self.engine, case, problem, share=DECISION_SHARE, glanced=True)
+            share = self._turn().seconds / max(SHORT, case.remaining())
+            settle(self.engine, case, problem, share=min(1.0, share), glanced=True)
         case.forget_trees()
         if case.lower >= radius:
             self.failures = 0
         elif not case.reached(radius):
             self.failures += 1
             self.failed = radius if self.failed is None else min(self.failed, radius)
-            self._hop()
+            if not self._hop():
+                self._insist(radius)
+
+    def _insist(self, radius: float) -> None:
+        """Go on with the search of a radius that only lacked time, while fewer and fewer nodes are open."""
+        case = self.case
+        while case.open and (tree := case.trees.get(radius)) is not None:
+            if tree.paused.standing or not tree.paused.shrinking:
+                return
+            resume_search(self.engine, case, radius, self._turn())
+        if case.lower >= radius:
+            self.failures, self.failed = 0, None
+
+    def _turn(self) -> Deadline:
+        left = self.case.remaining()
+        return Deadline(max(DECISION_SHARE * left, min(SHORTEST, left)))
 
     def _resume(self) -> bool:
         """Whether there was a search to go on with: that of the smallest radius."""
         if not self.case.trees:
             return False
         radius = min(self.case.trees)
-        resume_search(self.engine, self.case, radius, Deadline(DECISION_SHARE * self.case.remaining()))
+        resume_search(self.engine, self.case, radius, self._turn())
         if self.case.lower >= radius:
             self.failed = min((old for old in self.case.trees if old > radius), default=None)
         return True
