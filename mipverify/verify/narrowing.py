@@ -112,7 +112,7 @@ class Narrowing:
                 return
             resume_search(self.engine, case, radius, self._turn())
         if case.lower >= radius:
-            self.failures, self.failed = 0, None
+            self._given_up()
 
     def _turn(self) -> Deadline:
         left = self.case.remaining()
@@ -125,8 +125,13 @@ class Narrowing:
         radius = min(self.case.trees)
         resume_search(self.engine, self.case, radius, self._turn())
         if self.case.lower >= radius:
-            self.failed = min((old for old in self.case.trees if old > radius), default=None)
+            self._given_up()
         return True
+
+    def _given_up(self) -> None:
+        """What was given up and has not been decided since."""
+        self.failures = 0
+        self.failed = min((old for old in self.case.trees if old > self.case.lower), default=None)
 
     def _hops(self) -> bool:
         return self.case.query.region.norm is Norm.LINF
