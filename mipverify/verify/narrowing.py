@@ -19,12 +19,12 @@ from mipverify.verify.searching import resume_search
 
 HOP_SHARE = 0.15  # of the time left, for hops
 FRUITLESS = 0.25  # of that for the next ones, after each time that they found nothing
-DECISION_SHARE = 0.3  # of the time left, at most, for a decision, and for going on with one
+DECISION_SHARE = 0.4  # of the time left, at most, for a decision, and for going on with one
 FIRST = 0.01  # below the witness, relative: where the first decision is, if the gap asked for is no wider
 ENOUGH = 0.99  # share of the gap asked for that decisions leave open
 DROP = 0.0025  # below what was given up, relative: where the next decision is; twice that after each failure
 APART = 0.001  # relative width below which a radius is not worth another decision
-SHORTEST = 10.0  # seconds of a decision, if they are left: the first of them go into bounds
+SHORTEST = 10.0  # seconds of a decision, if twice that is left: the first of them go into bounds
 SHORT = 0.01  # seconds left with which nothing is begun
 
 
@@ -116,7 +116,7 @@ class Narrowing:
 
     def _turn(self) -> Deadline:
         left = self.case.remaining()
-        return Deadline(max(DECISION_SHARE * left, min(SHORTEST, left)))
+        return Deadline(max(DECISION_SHARE * left, min(SHORTEST, left / 2)))
 
     def _resume(self) -> bool:
         """Whether there was a search to go on with: that of the smallest radius."""
