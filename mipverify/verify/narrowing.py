@@ -25,6 +25,8 @@ ENOUGH = 0.99  # share of the gap asked for that decisions leave open
 DROP = 0.0025  # below what was given up, relative: where the next decision is; twice that after each failure
 APART = 0.001  # relative width below which a radius is not worth another decision
 SHORTEST = 10.0  # seconds of a decision, if twice that is left: the first of them go into bounds
+CLOSE = 0.02  # share of the root's worst bound that a search misses which goes on at once
+NEARER = 0.5  # share of what it missed that it misses after such a turn, at most, if another is to follow
 SHORT = 0.01  # seconds left with which nothing is begun
 
 
@@ -36,8 +38,8 @@ class Narrowing:
     follow are a little below what was given up, and halfway to it after a success. After each one that was
     given up hops look for a closer witness, which may bring the radius that is wanted within reach, for less
     and less of the time once they find none. Where they find none, a search that only lacked time goes on,
-    as long as it has far fewer open nodes than it once had. When nothing between what is proven and what
-    was given up is worth a decision, paused searches go on.
+    as long as it has far fewer open nodes than it once had, or its worst bound is close to 0. When nothing
+    between what is proven and what was given up is worth a decision, paused searches go on.
 
     Args:
         engine: the network and how to answer.
@@ -105,11 +107,14 @@ class Narrowing:
                 self._insist(radius)
 
     def _insist(self, radius: float) -> None:
-        """Go on with the search of a radius that only lacked time, while fewer and fewer nodes are open."""
-        case = self.case
+        """Go on with the search of a radius that only lacked time, while it looks as if it would end soon."""
+        case, before = self.case, float("inf")
         while case.open and (tree := case.trees.get(radius)) is not None:
-            if tree.paused.standing or not tree.paused.shrinking:
+            missing = 1 - tree.progress
+            close = missing <= CLOSE and missing <= NEARER * before
+            if tree.paused.standing or not (close or tree.paused.shrinking):
                 return
+            before = missing
             resume_search(self.engine, case, radius, self._turn())
         if case.lower >= radius:
             self._given_up()
