@@ -14,6 +14,7 @@ from mipverify.cli.certify import certify
 from mipverify.cli.check import check
 from mipverify.cli.compare import compare
 from mipverify.cli.distance import distance
+from mipverify.cli.entry import main
 from mipverify.cli.exit_codes import ExitCode
 from mipverify.cli.export import export
 from mipverify.cli.inspect import inspect
@@ -22,6 +23,8 @@ from mipverify.cli.report import report
 from mipverify.cli.universal import universal
 from mipverify.cli.vnnlib import vnnlib
 from mipverify.errors import InputError, MipverifyError, SoundnessError
+
+__all__ = ["app", "main"]  # scripts that are installed already name the latter
 
 # Exit, Abort and every usage error; the last has no public name in typer.
 ANSWERED_BY_TYPER = (typer.Exit, typer.Abort, *typer.BadParameter.__mro__[1:2])

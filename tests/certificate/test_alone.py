@@ -18,7 +18,7 @@ class Missing:
         if name.split(".")[0] in {blocked!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Missing())
-from mipverify.cli.main import main
+from mipverify.cli.entry import main
 sys.argv = ["mipverify", "check", *{arguments!r}]
 main()
 """
