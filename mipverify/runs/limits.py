@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mipverify.errors import QueryError
 
 GRACE_SECONDS, GRACE_SHARE = 60.0, 0.5
+MOST_BYTES = 1 << 60  # systems take no larger limits
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,10 @@ class Limits:
         """Refuse limits that make no sense."""
         if self.seconds is not None and not self.seconds > 0:
             raise QueryError(f"the hard limit must be positive, got {self.seconds} s")
-        if self.memory is not None and self.memory <= 0:
-            raise QueryError(f"the memory limit must be positive, got {self.memory} bytes")
+        if self.memory is not None and not 0 < self.memory <= MOST_BYTES:
+            raise QueryError(
+                f"the memory limit must be positive, and at most {MOST_BYTES} bytes, got {self.memory}"
+            )
 
     def grace(self, time_limit: float) -> float:
         """Seconds beyond a time limit after which a worker is ended.

@@ -69,8 +69,9 @@ def test_a_solver_that_fails_costs_its_own_sample_and_no_other(
 def test_limits_that_make_no_sense_are_refused(network: mipverify.Network, queries: list[Query]) -> None:
     with pytest.raises(QueryError, match="the hard limit must be positive"):
         Limits(seconds=0.0)
-    with pytest.raises(QueryError, match="the memory limit must be positive"):
-        Limits(memory=0)
+    for memory in (0, -1, 10**30):
+        with pytest.raises(QueryError, match="the memory limit must be positive"):
+            Limits(memory=memory)
     with pytest.raises(QueryError, match=r"at least the time limit of 10 s, got 9 s"):
         Processes(1, Limits(seconds=9.0)).run(Job(network, queries, EPS, OPTIONS))
 
