@@ -40,7 +40,7 @@ def size(text: str, option: str) -> int:
         count = float(match.group(1)) if match else math.nan
     except ValueError:
         count = math.nan
-    if not count > 0:
+    if not 0 < count < math.inf:
         raise QueryError(f"{option} must be a size such as 4GB or 500MB, got {text!r}")
     unit = ((match and match.group(2)) or "").lower()
     power = " kmgt".index(unit[:1] or " ")
