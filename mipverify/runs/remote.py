@@ -79,7 +79,6 @@ def answer_here(
 
     Args:
         kit: what it shares with the others of its run.
-        count: number of queries.
         task: packed, which only a worker process unpacks.
         count: number of its parts.
         time_limit: seconds of each.
