@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from mipverify.attack.leaks import Leaks
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.errors import QueryError
 from mipverify.problem.norm import Norm
@@ -151,12 +152,13 @@ def _rows(batch: Batch, outputs: Tensor) -> Tensor:
 
 
 def margins_and_gradients(
-    network: TorchNetwork, batch: Batch, points: Tensor, *, chunk_values: int
+    network: TorchNetwork, batch: Batch, points: Tensor, *, chunk_values: int, leaks: Leaks | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Margins [items], gradients [items, n] of what raises them, and noise floors [items].
 
     A polytope of one row is raised by its margin; one of several rows by the sum of its violated rows,
-    since the smallest row alone would leave the others behind. Undefined gradients become 0.
+    since the smallest row alone would leave the others behind. Undefined gradients become 0. With `leaks`,
+    gradients go through inactive neurons, too.
     """
     values_per_item = sum(node.size for node in network.graph.nodes)
     chunk = max(1, chunk_values // max(values_per_item, 1))
@@ -166,7 +168,8 @@ def margins_and_gradients(
         piece = batch if len(rows) == len(batch) else batch.take(rows)
         inputs = points[rows[0] : rows[-1] + 1].detach().requires_grad_()
         with torch.enable_grad():
-            outputs = network(inputs)
+            leaking = None if leaks is None else leaks.take(rows)
+            outputs = network(inputs) if leaking is None else leaking.outputs(network, inputs)
             margin_rows = _rows(piece, outputs)
             margin = margin_rows.amin(dim=1)
             violated = margin_rows.clamp(max=0).sum(dim=1)

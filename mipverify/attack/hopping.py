@@ -1,23 +1,28 @@
-"""Closer points by hops: a known point is shaken, and climbs the margin in a smaller ball (basin hopping).
+"""Closer points by hops: known points are shaken, and climb the margin in a smaller ball (basin hopping).
 
 Descents end in a local optimum of their own. In networks trained for robustness these are many: from random
-starts most are far worse than the best one, from its neighbourhood some are better.
+starts most are far worse than the best one, from its neighbourhood some are better. All targets hop
+together, since the closest point that descents find is often not of the target that is closest in truth;
+and the gradient of most climbs leaks at first, see `leaks.py`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mipverify.attack.batch import Batch, build_batch, margins_and_gradients
+from mipverify.attack.batch import Batch, build_batch, margins, margins_and_gradients
 from mipverify.attack.candidates import Candidates
-from mipverify.attack.distance import pull_to_center
-from mipverify.attack.options import Deadline
+from mipverify.attack.distance import attack_distance, pull_to_center
+from mipverify.attack.leaks import Leaks, leaks_of
+from mipverify.attack.options import AttackOptions, Deadline
 from mipverify.attack.projection import project
-from mipverify.attack.selection import as_candidates
+from mipverify.attack.selection import as_candidates, promising_polytopes
+from mipverify.bounds.state import PropagationState
 from mipverify.bounds.torch_network import TorchNetwork
 from mipverify.graph.operators import Float64Array
 from mipverify.problem.norm import Norm
@@ -39,6 +44,10 @@ class HopOptions:
         shake: smallest and largest random offset of a start, in units of the radius.
         step: smallest and largest first step, in the same units.
         patience: climbs in turn without success after which the search ends.
+        turned: share of the starts that climb towards another target than the point they come from.
+        leaking: share of the climbs whose gradients leak.
+        leak: smallest and largest share of the gradient that they let through at first.
+        dry: share of the steps after which nothing leaks any more.
         chunk_values: values of all nodes held at once.
     """
 
@@ -48,85 +57,180 @@ class HopOptions:
     shake: tuple[float, float] = (0.05, 1.0)
     step: tuple[float, float] = (0.1, 0.3)
     patience: int = 16
+    turned: float = 0.25
+    leaking: float = 0.75
+    leak: tuple[float, float] = (0.003, 0.1)
+    dry: float = 0.5
     chunk_values: int = 1 << 22
 
 
-def hop_closer(
-    network: TorchNetwork,
-    query: Query,
-    polytope: int,
-    point: Float64Array,
-    *,
-    options: HopOptions,
-    seed: int,
-    exact: TorchNetwork,
-    deadline: Deadline,
-) -> Candidates:
-    """The closest points found, closest first, none but closer ones than `point`; linf only.
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Points [k, n], and the place of the target of each in the batch, [k]."""
+
+    points: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def take(self, chosen: Tensor) -> _Points:
+        return _Points(self.points[chosen], self.targets[chosen])
+
+    def and_(self, other: _Points) -> _Points:
+        points = other.points.to(self.points.dtype)
+        return _Points(torch.cat([self.points, points]), torch.cat([self.targets, other.targets]))
+
+
+class Hopping:
+    """A search for closer points than a known one, in linf, which can be gone on with.
 
     Args:
         network: evaluated for gradients; float32 is fast and enough.
         query: its radius only limits the result.
-        polytope: position in the unsafe set of the polytope that is attacked.
-        point: an adversarial point, [n].
-        options: effort.
-        seed: of the offsets and step sizes.
         exact: the same network in float64.
-        deadline: says when to stop.
+        state: bounds over a ball that holds the known point, of one sample, to tell which neurons can be
+            active; None if there are none.
+        attack: effort of the descents that every target starts from.
+        options: effort of the hops.
+        seed: of targets, offsets and step sizes.
     """
-    generator = torch.Generator().manual_seed(seed)
-    items = build_batch(network, [query], [(0, polytope)] * options.items, norm=Norm.LINF)
-    best = float(query.region.distance(point))
-    found, pool = point[:0].reshape(0, len(point)), network.tensor(point)[None]
-    shrink, failures = MOST / 2, 0
-    while failures < options.patience and not deadline():
-        ball = replace(items, radius=torch.full_like(items.radius, best * (1 - shrink)))
-        start = _shaken(pool, ball, options, generator)
-        points, margins = _climb(network, ball, start, options, generator)
-        pool = points[margins.topk(min(options.kept, len(margins))).indices]
-        closer = pull_to_center(exact, query, points[margins > 0].double().cpu().numpy())
-        distances = query.region.distance(closer)
-        if len(closer) and float(distances.min()) < best:
-            best, failures = float(distances.min()), 0
-            found = np.concatenate([closer[distances.argmin()][None], found])[:3]
-            shrink = min(MOST, 1.5 * shrink)
-        else:
-            failures, shrink = failures + 1, max(LEAST, 0.7 * shrink)
-    return as_candidates(exact, query, found, np.full(len(found), polytope))
 
+    def __init__(
+        self,
+        network: TorchNetwork,
+        query: Query,
+        *,
+        exact: TorchNetwork,
+        state: PropagationState | None = None,
+        attack: AttackOptions | None = None,
+        options: HopOptions | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.network, self.query, self.exact, self.state = network, query, exact, state
+        self.attack = AttackOptions() if attack is None else attack
+        self.options = HopOptions() if options is None else options
+        self.seed = seed
+        self.random = torch.Generator().manual_seed(seed)
+        pairs = promising_polytopes(network, [query], max_targets=self.attack.max_targets)
+        self.batch = build_batch(network, [query], pairs, norm=Norm.LINF)
+        self.found: _Points | None = None
 
-def _between(ends: tuple[float, float], count: int, like: Tensor, generator: torch.Generator) -> Tensor:
-    """Random numbers [count, 1] whose logarithms are spread evenly."""
-    low, high = ends
-    return (low * (high / low) ** torch.rand(count, 1, generator=generator)).to(like)
+    def run(self, point: Float64Array, deadline: Deadline) -> Candidates:
+        """The closest points found, closest first, none but closer ones than the adversarial `point` [n].
 
+        Each run begins anew, from what descents found for all targets and from the point, with other random
+        numbers.
+        """
+        best, closest = float(self.query.region.distance(point)), self._known(point)
+        found: list[_Points] = []
+        shrink, failures = MOST / 2, 0
+        pool = closest if deadline() else self._starts(deadline).and_(closest)
+        start = pool.take(torch.arange(self.options.items) % len(pool))
+        while failures < self.options.patience and not deadline():
+            ball = self.batch.take(start.targets)
+            ball = replace(ball, radius=torch.full_like(ball.radius, best * (1 - shrink)))
+            points, record = self._climb(ball, self._shaken(start.points, ball))
+            reached = _Points(points, start.targets).take(record > 0)
+            pulled = pull_to_center(self.exact, self.query, reached.points.double().cpu().numpy())
+            distances = self.query.region.distance(pulled)
+            if len(pulled) and float(distances.min()) < best:
+                best, failures, first = float(distances.min()), 0, int(distances.argmin())
+                closest = _Points(self.exact.tensor(pulled[[first]]), reached.targets[[first]])
+                found = [closest, *found[:2]]
+                shrink = min(MOST, 1.5 * shrink)
+            else:
+                failures, shrink = failures + 1, max(LEAST, 0.7 * shrink)
+            kept = record.topk(min(self.options.kept, len(record))).indices
+            start = self._turned(_Points(points, start.targets).take(kept).and_(closest))
+        return self._candidates(found)
 
-def _shaken(pool: Tensor, ball: Batch, options: HopOptions, generator: torch.Generator) -> Tensor:
-    """Starts in the ball, [items, n]: points of the pool with some or all of their entries moved."""
-    chosen = torch.randint(len(pool), (len(ball),), generator=generator).to(pool.device)
-    size = _between(options.shake, len(ball), pool, generator) * ball.radius[:, None]
-    noise = (2 * torch.rand(ball.center.shape, generator=generator) - 1).to(pool)
-    some = torch.where(torch.rand(len(ball), 1, generator=generator) < 0.5, 1.0, 0.2)
-    moved = (torch.rand(ball.center.shape, generator=generator) < some).to(pool)
-    return project(
-        pool[chosen] + size * noise * moved, ball.center, ball.radius, ball.lower, ball.upper, ball.norm
-    )
-
-
-def _climb(
-    network: TorchNetwork, ball: Batch, point: Tensor, options: HopOptions, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """The point of the largest margin on the way of each item, and that margin less what may be noise."""
-    best, record = point.clone(), torch.full_like(ball.radius, -torch.inf)
-    first = _between(options.step, len(ball), point, generator) * ball.radius[:, None]
-    mean = torch.zeros_like(point)
-    for k in range(options.steps):
-        margin, gradient, noise = margins_and_gradients(
-            network, ball, point, chunk_values=options.chunk_values
+    def _candidates(self, closer: Sequence[_Points]) -> Candidates:
+        none, nobody = self.query.region.center[None][:0], np.zeros(0, dtype=np.int64)
+        points = [held.points.cpu().numpy() for held in closer]
+        owners = [self.batch.polytope[held.targets].cpu().numpy() for held in closer]
+        found = as_candidates(
+            self.exact, self.query, np.concatenate([none, *points]), np.concatenate([nobody, *owners])
         )
-        better = margin - noise > record
-        record, best = torch.where(better, margin - noise, record), torch.where(better[:, None], point, best)
-        mean = MOMENTUM * mean + (1 - MOMENTUM) * gradient
-        point = point + first * LAST ** (k / options.steps) * mean.sign()
-        point = project(point, ball.center, ball.radius, ball.lower, ball.upper, ball.norm)
-    return best, record
+        return found.take(np.argsort(found.distances, kind="stable"))
+
+    def _known(self, point: Float64Array) -> _Points:
+        """A point with the target of the largest margin there."""
+        points = self.network.tensor(point)[None]
+        with torch.no_grad():
+            outputs = self.network(points).expand(len(self.batch), -1)
+        return _Points(points, margins(self.batch, outputs).argmax()[None])
+
+    def _starts(self, deadline: Deadline) -> _Points:
+        """What descents find for each target, all at once; none where they find nothing."""
+        if self.found is None:
+            polytopes = [self.query.unsafe[polytope] for polytope in self.batch.polytope.tolist()]
+            found = attack_distance(
+                self.network,
+                [replace(self.query, unsafe=(polytope,)) for polytope in polytopes],
+                options=self.attack,
+                seed=self.seed,
+                exact=self.exact,
+                deadline=deadline,
+            )
+            targets = [target for target, candidates in enumerate(found) if len(candidates)]
+            points = np.array([found[target].points[0] for target in targets])
+            points = points.reshape(len(targets), self.batch.center.shape[1])
+            device = self.batch.center.device
+            self.found = _Points(
+                self.network.tensor(points), torch.tensor(targets, dtype=torch.int64, device=device)
+            )
+        return self.found
+
+    def _turned(self, pool: _Points) -> _Points:
+        """Points of the pool for all items, some of them with another target."""
+        count, device = self.options.items, pool.targets.device
+        chosen = pool.take(torch.randint(len(pool), (count,), generator=self.random).to(device))
+        other = torch.randint(len(self.batch), (count,), generator=self.random).to(device)
+        turned = (torch.rand(count, generator=self.random) < self.options.turned).to(device)
+        return replace(chosen, targets=torch.where(turned, other, chosen.targets))
+
+    def _shaken(self, start: Tensor, ball: Batch) -> Tensor:
+        """Starts in the ball, [items, n]: the points with some or all of their entries moved."""
+        size = self._between(self.options.shake, start) * ball.radius[:, None]
+        noise = (2 * torch.rand(start.shape, generator=self.random) - 1).to(start)
+        some = torch.where(torch.rand(len(ball), 1, generator=self.random) < 0.5, 1.0, 0.2)
+        moved = (torch.rand(start.shape, generator=self.random) < some).to(start)
+        return project(
+            start + size * noise * moved, ball.center, ball.radius, ball.lower, ball.upper, ball.norm
+        )
+
+    def _climb(self, ball: Batch, point: Tensor) -> tuple[Tensor, Tensor]:
+        """The point of the largest margin on the way of each item, and that margin less what may be noise."""
+        options, leaks = self.options, self._leaks(point)
+        best, record = point.clone(), torch.full_like(ball.radius, -torch.inf)
+        first = self._between(options.step, point) * ball.radius[:, None]
+        mean = torch.zeros_like(point)
+        for k in range(options.steps):
+            share = k / options.steps
+            margin, gradient, noise = margins_and_gradients(
+                self.network,
+                ball,
+                point,
+                chunk_values=options.chunk_values,
+                leaks=replace(leaks, factor=1 - share / options.dry) if share < options.dry else None,
+            )
+            better = margin - noise > record
+            record = torch.where(better, margin - noise, record)
+            best = torch.where(better[:, None], point, best)
+            mean = MOMENTUM * mean + (1 - MOMENTUM) * gradient
+            point = point + first * LAST**share * mean.sign()
+            point = project(point, ball.center, ball.radius, ball.lower, ball.upper, ball.norm)
+        return best, record
+
+    def _leaks(self, point: Tensor) -> Leaks:
+        size = self._between(self.options.leak, point)
+        dry = torch.rand(len(point), 1, generator=self.random) >= self.options.leaking
+        confined = torch.rand(len(point), 1, generator=self.random) < 0.5
+        size = size.masked_fill(dry.to(size.device), 0.0)
+        return leaks_of(self.network, size, confined.to(size.device), self.state)
+
+    def _between(self, ends: tuple[float, float], like: Tensor) -> Tensor:
+        """Random numbers [len(like), 1] whose logarithms are spread evenly."""
+        low, high = ends
+        return (low * (high / low) ** torch.rand(len(like), 1, generator=self.random)).to(like)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from mipverify.attack.hopping import HopOptions, hop_closer
+from mipverify.attack.hopping import Hopping
 from mipverify.attack.replay import replay_best
 from mipverify.bounds.network_bounds import Method
 from mipverify.problem.norm import Norm
 from mipverify.problem.witness import Witness
+from mipverify.verify.bounding import bound
 from mipverify.verify.bracket import bounded_problem, is_small, polish, worth_polishing
 from mipverify.verify.case import Case, timed
 from mipverify.verify.certificate import Stage
@@ -17,9 +16,11 @@ from mipverify.verify.decision import settle
 from mipverify.verify.engine import Engine
 from mipverify.verify.searching import resume_search
 
-HOP_SHARE = 0.15  # of the time left, for hops
+FIRST_HOPS = 0.06  # of the time left, for hops before anything else
+HOP_SHARE = 0.12  # of the time left, for those after a decision that was given up
 FRUITLESS = 0.25  # of that for the next ones, after each time that they found nothing
-DECISION_SHARE = 0.4  # of the time left, at most, for a decision, and for going on with one
+FIRST_TURN = 0.15  # of the time left, at most, for the first decision
+DECISION_SHARE = 0.4  # and for each other one, and for going on with one
 FIRST = 0.01  # below the witness, relative: where the first decision is, if the gap asked for is no wider
 ENOUGH = 0.99  # share of the gap asked for that decisions leave open
 DROP = 0.0025  # below what was given up, relative: where the next decision is; twice that after each failure
@@ -54,8 +55,9 @@ class Narrowing:
         self.failed: float | None = None
         self.failures = 0
         self.polished: Witness | None = None
-        self.hops = 0
-        self.hop_share = HOP_SHARE
+        self.hopping: Hopping | None = None
+        self.hop_share = FIRST_HOPS
+        self.turn_share = FIRST_TURN
 
     def run(self) -> None:
         """Until the case is closed or its time is over."""
@@ -105,6 +107,7 @@ class Narrowing:
             self.failed = radius if self.failed is None else min(self.failed, radius)
             if not self._hop():
                 self._insist(radius)
+            self.turn_share = DECISION_SHARE
 
     def _insist(self, radius: float) -> None:
         """Go on with the search of a radius that only lacked time, while it looks as if it would end soon."""
@@ -112,16 +115,16 @@ class Narrowing:
         while case.open and (tree := case.trees.get(radius)) is not None:
             missing = 1 - tree.progress
             close = missing <= CLOSE and missing <= NEARER * before
-            if tree.paused.standing or not (close or tree.paused.shrinking):
+            if tree.paused.standing or not (close or tree.paused.shrinking or self.turn_share == FIRST_TURN):
                 return
-            before = missing
+            before, self.turn_share = missing, DECISION_SHARE
             resume_search(self.engine, case, radius, self._turn())
         if case.lower >= radius:
             self._given_up()
 
     def _turn(self) -> Deadline:
         left = self.case.remaining()
-        return Deadline(max(DECISION_SHARE * left, min(SHORTEST, left / 2)))
+        return Deadline(max(self.turn_share * left, min(SHORTEST, left / 2)))
 
     def _resume(self) -> bool:
         """Whether there was a search to go on with: that of the smallest radius."""
@@ -146,23 +149,27 @@ class Narrowing:
         case, before = self.case, self.case.upper
         if not case.open or case.witness is None or not self._hops():
             return False
-        outputs = case.witness.outputs[None]
-        polytope = int(np.argmax([float(polytope.margin(outputs)[0]) for polytope in case.query.unsafe]))
         with timed([case], Stage.ATTACK):
-            found = hop_closer(
-                self.engine.single,
-                case.query,
-                polytope,
-                case.witness.point,
-                options=HopOptions(),
-                seed=self.engine.options.seed + self.hops,
-                exact=self.engine.exact,
-                deadline=Deadline(self.hop_share * case.remaining()).expired,
-            )
+            deadline = Deadline(self.hop_share * case.remaining())
+            if self.hopping is None:
+                self.hopping = self._hopping(deadline)
+            found = self.hopping.run(case.witness.point, deadline.expired)
             case.offer(replay_best(self.engine.network, case.query, found))
-        self.hops += 1
         case.close(Stage.ATTACK)
         found_closer = case.upper < before * (1 - APART)
-        if not found_closer:
-            self.hop_share *= FRUITLESS
+        self.hop_share = (
+            HOP_SHARE if found_closer or self.hop_share == FIRST_HOPS else self.hop_share * FRUITLESS
+        )
         return found_closer
+
+    def _hopping(self, deadline: Deadline) -> Hopping:
+        engine, query = self.engine, self.case.query
+        ball = self.case.shrunk(self.case.upper)
+        return Hopping(
+            engine.single,
+            query,
+            exact=engine.exact,
+            state=bound(engine, [ball], method=min(self.strongest, Method.LINEAR), deadline=deadline),
+            attack=engine.attack_options,
+            seed=engine.options.seed,
+        )
