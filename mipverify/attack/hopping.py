@@ -78,7 +78,7 @@ class _Points:
         return _Points(self.points[chosen], self.targets[chosen])
 
     def and_(self, other: _Points) -> _Points:
-        points = other.points.to(self.points.dtype)
+        points = other.points.to(self.points)
         return _Points(torch.cat([self.points, points]), torch.cat([self.targets, other.targets]))
 
 
@@ -125,18 +125,17 @@ class Hopping:
         best, closest = float(self.query.region.distance(point)), self._known(point)
         found: list[_Points] = []
         shrink, failures = MOST / 2, 0
-        pool = closest if deadline() else self._starts(deadline).and_(closest)
+        pool = self._starts(deadline).and_(closest)
         start = pool.take(torch.arange(self.options.items) % len(pool))
         while failures < self.options.patience and not deadline():
             ball = self.batch.take(start.targets)
             ball = replace(ball, radius=torch.full_like(ball.radius, best * (1 - shrink)))
             points, record = self._climb(ball, self._shaken(start.points, ball))
-            reached = _Points(points, start.targets).take(record > 0)
-            pulled = pull_to_center(self.exact, self.query, reached.points.double().cpu().numpy())
+            pulled = pull_to_center(self.exact, self.query, points[record > 0].double().cpu().numpy())
             distances = self.query.region.distance(pulled)
             if len(pulled) and float(distances.min()) < best:
-                best, failures, first = float(distances.min()), 0, int(distances.argmin())
-                closest = _Points(self.exact.tensor(pulled[[first]]), reached.targets[[first]])
+                best, failures = float(distances.min()), 0
+                closest = self._known(pulled[distances.argmin()])
                 found = [closest, *found[:2]]
                 shrink = min(MOST, 1.5 * shrink)
             else:
@@ -156,9 +155,9 @@ class Hopping:
 
     def _known(self, point: Float64Array) -> _Points:
         """A point with the target of the largest margin there."""
-        points = self.network.tensor(point)[None]
+        points = self.exact.tensor(point)[None]
         with torch.no_grad():
-            outputs = self.network(points).expand(len(self.batch), -1)
+            outputs = self.exact(points).to(self.network.dtype).expand(len(self.batch), -1)
         return _Points(points, margins(self.batch, outputs).argmax()[None])
 
     def _starts(self, deadline: Deadline) -> _Points:

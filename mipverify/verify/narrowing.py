@@ -38,9 +38,10 @@ class Narrowing:
     the first decision is at the radius that would close the gap, or a little below the witness; those that
     follow are a little below what was given up, and halfway to it after a success. After each one that was
     given up hops look for a closer witness, which may bring the radius that is wanted within reach, for less
-    and less of the time once they find none. Where they find none, a search that only lacked time goes on,
-    as long as it has far fewer open nodes than it once had, or its worst bound is close to 0. When nothing
-    between what is proven and what was given up is worth a decision, paused searches go on.
+    and less of the time once they find none. Where they find none, a search that only lacked time goes on:
+    after the first decision, which is a short one, since most witnesses that leave it open are not the
+    closest; and as long as it has far fewer open nodes than it once had, or its worst bound is close to 0.
+    When nothing between what is proven and what was given up is worth a decision, paused searches go on.
 
     Args:
         engine: the network and how to answer.
@@ -56,8 +57,9 @@ class Narrowing:
         self.failures = 0
         self.polished: Witness | None = None
         self.hopping: Hopping | None = None
-        self.hop_share = FIRST_HOPS
-        self.turn_share = FIRST_TURN
+        self.hops = 0
+        self.fruitless = 0
+        self.turns = 0
 
     def run(self) -> None:
         """Until the case is closed or its time is over."""
@@ -107,7 +109,6 @@ class Narrowing:
             self.failed = radius if self.failed is None else min(self.failed, radius)
             if not self._hop():
                 self._insist(radius)
-            self.turn_share = DECISION_SHARE
 
     def _insist(self, radius: float) -> None:
         """Go on with the search of a radius that only lacked time, while it looks as if it would end soon."""
@@ -115,16 +116,17 @@ class Narrowing:
         while case.open and (tree := case.trees.get(radius)) is not None:
             missing = 1 - tree.progress
             close = missing <= CLOSE and missing <= NEARER * before
-            if tree.paused.standing or not (close or tree.paused.shrinking or self.turn_share == FIRST_TURN):
+            if tree.paused.standing or not (close or tree.paused.shrinking or self.turns == 1):
                 return
-            before, self.turn_share = missing, DECISION_SHARE
+            before = missing
             resume_search(self.engine, case, radius, self._turn())
         if case.lower >= radius:
             self._given_up()
 
     def _turn(self) -> Deadline:
-        left = self.case.remaining()
-        return Deadline(max(self.turn_share * left, min(SHORTEST, left / 2)))
+        left, share = self.case.remaining(), DECISION_SHARE if self.turns else FIRST_TURN
+        self.turns += 1
+        return Deadline(max(share * left, min(SHORTEST, left / 2)))
 
     def _resume(self) -> bool:
         """Whether there was a search to go on with: that of the smallest radius."""
@@ -150,16 +152,16 @@ class Narrowing:
         if not case.open or case.witness is None or not self._hops():
             return False
         with timed([case], Stage.ATTACK):
-            deadline = Deadline(self.hop_share * case.remaining())
+            share = HOP_SHARE * FRUITLESS**self.fruitless if self.hops else FIRST_HOPS
+            deadline = Deadline(share * case.remaining())
             if self.hopping is None:
                 self.hopping = self._hopping(deadline)
             found = self.hopping.run(case.witness.point, deadline.expired)
             case.offer(replay_best(self.engine.network, case.query, found))
         case.close(Stage.ATTACK)
         found_closer = case.upper < before * (1 - APART)
-        self.hop_share = (
-            HOP_SHARE if found_closer or self.hop_share == FIRST_HOPS else self.hop_share * FRUITLESS
-        )
+        self.fruitless = 0 if found_closer or not self.hops else self.fruitless + 1
+        self.hops += 1
         return found_closer
 
     def _hopping(self, deadline: Deadline) -> Hopping:
