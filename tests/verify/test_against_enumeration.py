@@ -118,7 +118,8 @@ def test_distance_is_exact(block: int) -> None:
 def test_distance_is_exact_with_planes_at_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
     """As networks with many unstable neurons are treated."""
     monkeypatch.setattr(searching, "MANY", 0)
-    monkeypatch.setattr(narrowing, "HOP_SHARE", 0.02)
+    for share in ("FIRST_HOPS", "HOP_SHARE"):
+        monkeypatch.setattr(narrowing, share, 0.02)
     closed = 0
     for seed in range(20_000, 20_030):
         _, network, ball, label = tiny(seed)
@@ -175,7 +176,8 @@ def test_no_false_claim_with_programs_for_all_subtrees(monkeypatch: pytest.Monke
 def test_distances_hold_when_searches_are_paused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every search is out of time after its roots; what is resumed, after one batch."""
     monkeypatch.setattr(searching, "MANY", 0)
-    monkeypatch.setattr(narrowing, "HOP_SHARE", 0.0)
+    for share in ("FIRST_HOPS", "HOP_SHARE"):
+        monkeypatch.setattr(narrowing, share, 0.0)
     monkeypatch.setattr(narrowing, "APART", 1.0)
     monkeypatch.setattr(closing, "HOPEFUL", 0.0)
     monkeypatch.setattr(decision, "splits_inputs", lambda _: False)
