@@ -30,6 +30,7 @@ from mipverify.problem.query import Query
 
 MOMENTUM = 0.9
 LAST = 0.02  # share of the first step that the last step keeps
+DESCENTS = AttackOptions(restarts=32, descent_steps=20, settle_steps=0, keep=6)
 MOST, LEAST = 0.004, 0.0002  # by how much a ball is smaller than the best distance
 
 
@@ -38,7 +39,10 @@ class HopOptions:
     """Effort.
 
     Attributes:
-        items: points that climb at the same time.
+        descents: effort of the descents to each target that hops start from, all that they keep: many short
+            ones, since in which optimum hops end depends on where they start.
+        first: points that climb at the same time in the first climb.
+        items: points that climb at the same time in all others.
         steps: gradient steps of a climb.
         kept: points of the largest margin that the next climb starts from.
         shake: smallest and largest random offset of a start, in units of the radius.
@@ -51,8 +55,10 @@ class HopOptions:
         chunk_values: values of all nodes held at once.
     """
 
+    descents: AttackOptions = DESCENTS
+    first: int = 56
     items: int = 24
-    steps: int = 200
+    steps: int = 100
     kept: int = 6
     shake: tuple[float, float] = (0.05, 1.0)
     step: tuple[float, float] = (0.1, 0.3)
@@ -82,6 +88,10 @@ class _Points:
         return _Points(torch.cat([self.points, points]), torch.cat([self.targets, other.targets]))
 
 
+def _distance(known: tuple[float, _Points]) -> float:
+    return known[0]
+
+
 class Hopping:
     """A search for closer points than a known one, in linf, which can be gone on with.
 
@@ -91,9 +101,8 @@ class Hopping:
         exact: the same network in float64.
         state: bounds over a ball that holds the known point, of one sample, to tell which neurons can be
             active; None if there are none.
-        attack: effort of the descents that every target starts from.
-        options: effort of the hops.
-        seed: of targets, offsets and step sizes.
+        options: effort.
+        seed: of descents, targets, offsets and step sizes.
     """
 
     def __init__(
@@ -103,46 +112,66 @@ class Hopping:
         *,
         exact: TorchNetwork,
         state: PropagationState | None = None,
-        attack: AttackOptions | None = None,
         options: HopOptions | None = None,
         seed: int = 0,
     ) -> None:
         self.network, self.query, self.exact, self.state = network, query, exact, state
-        self.attack = AttackOptions() if attack is None else attack
         self.options = HopOptions() if options is None else options
-        self.seed = seed
+        self.seed, self.runs = seed, 0
         self.random = torch.Generator().manual_seed(seed)
-        pairs = promising_polytopes(network, [query], max_targets=self.attack.max_targets)
+        most = self.options.descents.max_targets
+        pairs = promising_polytopes(network, [query], max_targets=most)
         self.batch = build_batch(network, [query], pairs, norm=Norm.LINF)
-        self.found: _Points | None = None
 
-    def run(self, point: Float64Array, deadline: Deadline) -> Candidates:
+    def run(self, point: Float64Array, deadline: Deadline, *, alone: Deadline | None = None) -> Candidates:
         """The closest points found, closest first, none but closer ones than the adversarial `point` [n].
 
-        Each run begins anew, from what descents found for all targets and from the point, with other random
+        Each run begins anew, from what descents find for all targets and from the point, with other random
         numbers.
+
+        Args:
+            point: an adversarial point.
+            deadline: says when to stop.
+            alone: says from when on the point takes part, which draws all others to its neighbourhood; None
+                for from the start.
         """
-        best, closest = float(self.query.region.distance(point)), self._known(point)
-        found: list[_Points] = []
+        known, limit = self._known(point), float(self.query.region.distance(point))
+        pool = self._starts(deadline)
+        best, closest = self._closest(pool.points) or (limit, known)
+        found = [closest] if best < limit else []
+        joined = alone is None or not len(pool)
+        if joined:
+            pool = pool.and_(known)
+            best, closest = min((best, closest), (limit, known), key=_distance)
         shrink, failures = MOST / 2, 0
-        pool = self._starts(deadline).and_(closest)
-        start = pool.take(torch.arange(self.options.items) % len(pool))
+        start = pool.take(torch.arange(self.options.first) % len(pool))
         while failures < self.options.patience and not deadline():
             ball = self.batch.take(start.targets)
             ball = replace(ball, radius=torch.full_like(ball.radius, best * (1 - shrink)))
             points, record = self._climb(ball, self._shaken(start.points, ball))
             pulled = pull_to_center(self.exact, self.query, points[record > 0].double().cpu().numpy())
-            distances = self.query.region.distance(pulled)
-            if len(pulled) and float(distances.min()) < best:
-                best, failures = float(distances.min()), 0
-                closest = self._known(pulled[distances.argmin()])
+            nearest = self._closest(self.exact.tensor(pulled))
+            if nearest is not None and nearest[0] < best:
+                (best, closest), failures = nearest, 0
                 found = [closest, *found[:2]]
                 shrink = min(MOST, 1.5 * shrink)
             else:
                 failures, shrink = failures + 1, max(LEAST, 0.7 * shrink)
+            if alone is not None and not joined and (alone() or failures == self.options.patience):
+                joined, failures, shrink = True, 0, MOST / 2
+                best, closest = min((best, closest), (limit, known), key=_distance)
             kept = record.topk(min(self.options.kept, len(record))).indices
             start = self._turned(_Points(points, start.targets).take(kept).and_(closest))
-        return self._candidates(found)
+        candidates = self._candidates(found)
+        return candidates.take(np.flatnonzero(candidates.distances < limit))
+
+    def _closest(self, points: Tensor) -> tuple[float, _Points] | None:
+        """The closest of points [k, n], if there are any, and its distance."""
+        if not len(points):
+            return None
+        held = points.double().cpu().numpy()
+        distances = self.query.region.distance(held)
+        return float(distances.min()), self._known(held[distances.argmin()])
 
     def _candidates(self, closer: Sequence[_Points]) -> Candidates:
         none, nobody = self.query.region.center[None][:0], np.zeros(0, dtype=np.int64)
@@ -161,25 +190,23 @@ class Hopping:
         return _Points(points, margins(self.batch, outputs).argmax()[None])
 
     def _starts(self, deadline: Deadline) -> _Points:
-        """What descents find for each target, all at once; none where they find nothing."""
-        if self.found is None:
-            polytopes = [self.query.unsafe[polytope] for polytope in self.batch.polytope.tolist()]
-            found = attack_distance(
-                self.network,
-                [replace(self.query, unsafe=(polytope,)) for polytope in polytopes],
-                options=self.attack,
-                seed=self.seed,
-                exact=self.exact,
-                deadline=deadline,
-            )
-            targets = [target for target, candidates in enumerate(found) if len(candidates)]
-            points = np.array([found[target].points[0] for target in targets])
-            points = points.reshape(len(targets), self.batch.center.shape[1])
-            device = self.batch.center.device
-            self.found = _Points(
-                self.network.tensor(points), torch.tensor(targets, dtype=torch.int64, device=device)
-            )
-        return self.found
+        """What descents find for each target, the closest ones first; none where they find nothing."""
+        polytopes = [self.query.unsafe[polytope] for polytope in self.batch.polytope.tolist()]
+        found = attack_distance(
+            self.network,
+            [replace(self.query, unsafe=(polytope,)) for polytope in polytopes],
+            options=self.options.descents,
+            seed=self.seed + self.runs,
+            exact=self.exact,
+            deadline=deadline,
+        )
+        self.runs += 1
+        ranks = range(max(map(len, found)))
+        order = [(target, rank) for rank in ranks for target, held in enumerate(found) if rank < len(held)]
+        points = np.array([found[target].points[rank] for target, rank in order])
+        points = points.reshape(len(order), self.batch.center.shape[1])
+        targets = torch.tensor([target for target, _ in order], dtype=torch.int64)
+        return _Points(self.network.tensor(points), targets.to(self.batch.center.device))
 
     def _turned(self, pool: _Points) -> _Points:
         """Points of the pool for all items, some of them with another target."""

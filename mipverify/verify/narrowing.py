@@ -18,6 +18,7 @@ from mipverify.verify.searching import resume_search
 
 FIRST_HOPS = 0.06  # of the time left, for hops before anything else
 HOP_SHARE = 0.12  # of the time left, for those after a decision that was given up
+ALONE = 0.7  # of that time until the witness takes part, but for the first hops
 FRUITLESS = 0.25  # of that for the next ones, after each time that they found nothing
 FIRST_TURN = 0.15  # of the time left, at most, for the first decision
 DECISION_SHARE = 0.4  # and for each other one, and for going on with one
@@ -156,7 +157,10 @@ class Narrowing:
             deadline = Deadline(share * case.remaining())
             if self.hopping is None:
                 self.hopping = self._hopping(deadline)
-            found = self.hopping.run(case.witness.point, deadline.expired)
+            # Another optimum may be closer than that of the witness; without time for it, its neighbourhood.
+            another = self.hops and not self.fruitless
+            alone = Deadline(ALONE * deadline.remaining()).expired if another else None
+            found = self.hopping.run(case.witness.point, deadline.expired, alone=alone)
             case.offer(replay_best(self.engine.network, case.query, found))
         case.close(Stage.ATTACK)
         found_closer = case.upper < before * (1 - APART)
@@ -172,6 +176,5 @@ class Narrowing:
             query,
             exact=engine.exact,
             state=bound(engine, [ball], method=min(self.strongest, Method.LINEAR), deadline=deadline),
-            attack=engine.attack_options,
             seed=engine.options.seed,
         )

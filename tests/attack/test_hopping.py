@@ -76,16 +76,31 @@ def test_a_second_run_goes_another_way() -> None:
     graph = random_graph(rng, input_size=8, kinds=("dense",), max_blocks=3, max_relus=24)
     query = _query(graph, rng.random(8))
     hopping = _hopping(graph, query, steps=5, patience=1)
-    state = hopping.random.get_state()
-    hopping.run(np.ones(8), lambda: False)
-    assert not torch.equal(state, hopping.random.get_state())
-    starts = hopping.found
-    hopping.run(np.ones(8), lambda: False)
-    assert hopping.found is starts
+    states = [hopping.random.get_state()]
+    for runs in (1, 2):
+        hopping.run(np.ones(8), lambda: False)
+        states.append(hopping.random.get_state())
+        assert hopping.runs == runs
+        assert not torch.equal(states[-1], states[-2])
+
+
+def test_a_point_that_joins_late_is_not_lost() -> None:
+    """A known point better than all that hops find in no time: nothing farther is returned."""
+    rng = np.random.default_rng(1)
+    graph = dense_graph((rng.normal(size=(20, 8)), np.zeros(20)), (rng.normal(size=(3, 20)), np.zeros(3)))
+    query = _query(graph, rng.random(8))
+    points = rng.random((2000, 8))
+    points = points[query.margin(TorchNetwork(graph)(torch.from_numpy(points)).numpy()) > 0]
+    whole = _hopping(graph, query, patience=8).run(points[0], lambda: False)
+    best = whole.points[0]
+    for alone in (lambda: False, lambda: True):
+        again = _hopping(graph, query, seed=1, patience=3, steps=10).run(best, lambda: False, alone=alone)
+        assert (again.distances < whole.distances[0]).all()
+        far = _hopping(graph, query, seed=1, patience=3).run(points[0], lambda: False, alone=alone)
+        assert far.distances[0] <= 1.05 * whole.distances[0]
 
 
 def test_no_time_finds_nothing() -> None:
     graph = random_graph(np.random.default_rng(0), input_size=8, kinds=("dense",), max_blocks=2)
-    ball = Ball(np.zeros(8), 1.0, Norm.LINF, Box(-np.ones(8), np.ones(8)))
-    query = Query(ball, misclassification(graph.output_size, 0), 0)
+    query = _query(graph, np.full(8, 0.5))
     assert len(_hopping(graph, query).run(np.ones(8), lambda: True)) == 0
