@@ -93,14 +93,14 @@ def _distance(known: tuple[float, _Points]) -> float:
 
 
 class Hopping:
-    """A search for closer points than a known one, in linf, which can be gone on with.
+    """A search for closer points than a known one, in linf; each run goes another way.
 
     Args:
         network: evaluated for gradients; float32 is fast and enough.
         query: its radius only limits the result.
         exact: the same network in float64.
         state: bounds over a ball that holds the known point, of one sample, to tell which neurons can be
-            active; None if there are none.
+            active; None to let gradients leak through any.
         options: effort.
         seed: of descents, targets, offsets and step sizes.
     """
